@@ -1,0 +1,1 @@
+"""The vocabulary of medjobs: kinds, states, errors, settings. Imports nothing of the project and only pydantic."""

@@ -1,0 +1,61 @@
+"""What a long kind (training, large synthesis) is handed by its worker, and what it gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from jobs.kinds import Params
+from jobs.predicting import ModelVersion, NewArtifact, Source
+
+
+class Stop(Exception):
+    """Raised by `Work.step` when the job is to stop now: cancelled, or the worker drains (checkpoint is saved)."""
+
+
+class Checkpoints(Protocol):
+    """Checkpoints of one job: written under this attempt's fence, read from the newest valid one of any attempt."""
+
+    def save(self, files: dict[str, bytes], manifest: dict[str, Any]) -> None:
+        """Store the files, then the manifest with their checksums; resets the job's crash count."""
+
+    def newest(self) -> tuple[dict[str, bytes], dict[str, Any]] | None:
+        """The newest checkpoint whose checksums hold, or None."""
+
+
+class Work(Protocol):
+    """One attempt at a long job, seen from the code that does it."""
+
+    job_id: str
+    kind: str
+    params: Params
+    sources: tuple[Source, ...]
+    model: ModelVersion | None
+    seed: int
+    device: str
+    folder: Path
+    """Scratch folder of this attempt; deleted afterwards."""
+
+    checkpoints: Checkpoints
+
+    def step(self) -> None:
+        """Call between steps: raises `Stop` when the job was cancelled or the worker drains. Costs microseconds."""
+
+    def progress(self, fraction: float, stage: str, message: str = "") -> None:
+        """Report how far the job is, 0 to 1; also proves to the lease that it is alive. Rate-limited by the worker."""
+
+    def metric(self, name: str, value: float, step: int) -> None:
+        """Append a `metric` event."""
+
+    def log(self, message: str) -> None:
+        """Append a `log` event; no patient data."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The outcome of a long job."""
+
+    items: list[dict[str, Any]]
+    artifacts: tuple[NewArtifact, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""The kinds of job, a folder each, and the models they run."""
