@@ -1,0 +1,54 @@
+# `make help` lists what there is. PYTHON chooses the interpreter (3.11 or newer) that makes the environment.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo install test slow check lint types imports docs format bench accuracy models wheel clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## install everything into .venv and watch chest images go through the whole system
+	@$(PYTHON) examples/install.py --venv $(VENV)
+	@$(BIN)/medjobs demo
+
+install: ## install for development into .venv (CPU build of torch where there is no NVIDIA driver)
+	@$(PYTHON) examples/install.py --venv $(VENV) --dev
+
+test: install ## install, then run the tests (about ten minutes on two cores)
+	$(BIN)/python -m pytest
+
+slow: install ## the tests that take longer than a minute each
+	$(BIN)/python -m pytest -m slow --timeout=1800
+
+check: lint types imports docs ## lint, types, import rules, documents
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
+
+imports: install
+	$(BIN)/lint-imports
+
+docs: install ## every command, link, setting, state and code in the documents against the code
+	$(BIN)/python -m pytest -q tests/docs
+
+format: install ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install ## end-to-end rates and latencies beside the bare model, in one run
+	$(BIN)/python -m benchmarks
+
+accuracy: install ## figures of the shipped models on their test parts, beside the baseline
+	$(BIN)/python -m models.diagnosis.accuracy
+
+wheel: install ## build the wheel into dist/
+	$(BIN)/python -m pip -q wheel --no-deps -w dist .
+
+clean: ## remove what was built, and the environment
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
