@@ -1,0 +1,177 @@
+"""Pixel Data -> stored values, by transfer syntax (PS3.5 section 8 and Annex A)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import FileDataset
+from pydicom.encaps import generate_frames
+
+from imaging import codestream, quiet, rle
+from imaging.attributes import array, tag_name
+from imaging.header import Header
+from imaging.parsing import Parsed
+from jobs.errors import DecodeFailed, InputError, LimitExceeded, TruncatedInput, UnsupportedTransferSyntax
+
+NATIVE_LITTLE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99")
+NATIVE_BIG = "1.2.840.10008.1.2.2"
+RLE = "1.2.840.10008.1.2.5"
+_JPEG = "1.2.840.10008.1.2.4."
+PLUGINS = {
+    _JPEG + "50": "gdcm",
+    _JPEG + "51": "gdcm",
+    _JPEG + "57": "gdcm",
+    _JPEG + "70": "gdcm",
+    _JPEG + "80": "pyjpegls",
+    _JPEG + "81": "pyjpegls",
+    _JPEG + "90": "pylibjpeg",
+    _JPEG + "91": "pylibjpeg",
+    _JPEG + "201": "pylibjpeg",
+    _JPEG + "202": "pylibjpeg",
+    _JPEG + "203": "pylibjpeg",
+}
+"""Transfer syntax -> the decoder that pydicom is told to use; "pylibjpeg" means its OpenJPEG half (MIT)."""
+_SUBSAMPLED = ("YBR_FULL_422", "YBR_PARTIAL_422")
+
+Pixels = NDArray[Any]
+
+
+def decode(parsed: Parsed, header: Header) -> tuple[Pixels, str]:
+    """Stored values, (N, H, W) or (N, H, W, 3), and the photometric interpretation that they have after decoding."""
+    syntax = header.transfer_syntax_uid
+    if parsed.pixel_keyword != "PixelData" or syntax in NATIVE_LITTLE:
+        whole = header.bits_allocated >= 8 and header.photometric_interpretation not in _SUBSAMPLED
+        if syntax in NATIVE_LITTLE and whole:
+            return _native(parsed, header), header.photometric_interpretation
+    if syntax in NATIVE_LITTLE or syntax == NATIVE_BIG:
+        return _by_pydicom(parsed, header, "")
+    if syntax == RLE:
+        return _rle(parsed.dataset, header), header.photometric_interpretation
+    if syntax not in PLUGINS:
+        raise UnsupportedTransferSyntax(tag="(0002,0010) TransferSyntaxUID", accepted=supported())
+    return _by_pydicom(parsed, header, PLUGINS[syntax])
+
+
+def supported() -> list[str]:
+    """Every transfer syntax UID that is decoded."""
+    return [*NATIVE_LITTLE, NATIVE_BIG, RLE, *PLUGINS]
+
+
+def _stored_type(header: Header, keyword: str) -> np.dtype[Any]:
+    kind = "f" if keyword != "PixelData" else "i" if header.pixel_representation else "u"
+    return np.dtype(f"<{kind}{header.bits_allocated // 8}")
+
+
+def _shape(header: Header) -> tuple[int, ...]:
+    shape = (header.number_of_frames, header.rows, header.columns)
+    return shape if header.samples_per_pixel == 1 else (*shape, header.samples_per_pixel)
+
+
+def _native(parsed: Parsed, header: Header) -> Pixels:
+    """Uncompressed little endian, as most files are: one view on the bytes, without pydicom's general path."""
+    dtype = _stored_type(header, parsed.pixel_keyword)
+    data = parsed.dataset.get_item(parsed.pixel_tag).value
+    shape = _shape(header)
+    count = int(np.prod(shape))
+    if not isinstance(data, bytes) or len(data) < count * dtype.itemsize:
+        raise _short(parsed.pixel_keyword)
+    stored = np.frombuffer(data, dtype, count)
+    if header.samples_per_pixel > 1 and array(parsed.dataset, "PlanarConfiguration") is not None:
+        stored = _interleave(stored, parsed, shape)
+    return unused_bits_cleared(stored.reshape(shape), header) if dtype.kind != "f" else stored.reshape(shape)
+
+
+def _interleave(stored: Pixels, parsed: Parsed, shape: tuple[int, ...]) -> Pixels:
+    frames, rows, columns, samples = shape
+    planar = array(parsed.dataset, "PlanarConfiguration")
+    if planar is not None and planar[0] == 1:
+        return np.moveaxis(stored.reshape(frames, samples, rows, columns), 1, -1)
+    return stored
+
+
+def unused_bits_cleared(stored: Pixels, header: Header) -> Pixels:
+    """Bits above BitsStored may hold overlays (PS3.5 8.1.1): drop them and extend the sign."""
+    unused = stored.dtype.itemsize * 8 - header.bits_stored
+    if unused <= 0:
+        return stored
+    return (stored << unused) >> unused
+
+
+def _short(keyword: str) -> TruncatedInput:
+    return TruncatedInput(
+        f"{tag_name(keyword)} is shorter than Rows x Columns x NumberOfFrames x SamplesPerPixel need.", tag=tag_name(keyword)
+    )
+
+
+def _frames(dataset: FileDataset, header: Header) -> Iterator[bytes]:
+    """The compressed frames, exactly as many as the header promises."""
+    value = dataset.get_item(0x7FE00010).value
+    offsets, lengths = (array(dataset, key) for key in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"))
+    extended = None if offsets is None or lengths is None else (offsets.tobytes(), lengths.tobytes())
+    made = generate_frames(value, number_of_frames=header.number_of_frames, extended_offsets=extended)
+    for _ in range(header.number_of_frames):
+        frame = next(made, None)
+        if frame is None:
+            raise _short("PixelData")
+        yield frame
+
+
+def _rle(dataset: FileDataset, header: Header) -> Pixels:
+    if header.bits_allocated % 8:
+        raise DecodeFailed("RLE Lossless needs whole bytes.", tag=tag_name("BitsAllocated"))
+    pixels, wide = header.rows * header.columns, header.bits_allocated // 8
+    dtype = _stored_type(header, "PixelData")
+    shape = _shape(header)
+    stored = np.empty(shape, dtype)
+    with _Coded():
+        for index, frame in enumerate(_frames(dataset, header)):
+            plain = rle.decode_frame(frame, pixels, header.samples_per_pixel, wide)
+            stored[index] = plain.view(dtype).reshape(shape[1:])
+    return unused_bits_cleared(stored, header)
+
+
+def _by_pydicom(parsed: Parsed, header: Header, plugin: str) -> tuple[Pixels, str]:
+    from pydicom.pixels import get_decoder
+
+    quiet.silence_pydicom()
+    with _Coded():
+        if plugin:
+            _check_claims(parsed.dataset, header)
+        partial = header.photometric_interpretation == "YBR_PARTIAL_422"
+        options: dict[str, Any] = {"photometric_interpretation": "YBR_FULL_422"} if partial else {}
+        stored, properties = get_decoder(header.transfer_syntax_uid).as_array(  # type: ignore[no-untyped-call]
+            parsed.dataset, raw=partial, decoding_plugin=plugin, allow_excess_frames=False, **options
+        )
+    after = str(properties["photometric_interpretation"])
+    return stored.reshape(_shape(header)), "YBR_PARTIAL_422" if partial else after
+
+
+def _check_claims(dataset: FileDataset, header: Header) -> None:
+    """A decoder allocates by the frame's own header, so that must agree with the attributes that were checked."""
+    size: Callable[[bytes], tuple[int, int, int] | None] = codestream.jpeg_size
+    if int(header.transfer_syntax_uid.rsplit(".", 1)[1]) >= 90:
+        size = codestream.jpeg2000_size
+    for frame in _frames(dataset, header):
+        claimed = size(frame)
+        if claimed is None:
+            raise DecodeFailed("A compressed frame has no readable header.", tag=tag_name("PixelData"))
+        if claimed != (header.rows, header.columns, header.samples_per_pixel):
+            raise DecodeFailed("A compressed frame has another size than Rows, Columns and SamplesPerPixel say.",
+                               tag=tag_name("Rows"))  # fmt: skip
+
+
+class _Coded:
+    """Turns whatever a decoder raises into a coded error; its own text may hold values and is dropped."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is None or isinstance(error, InputError) or not isinstance(error, Exception):
+            return
+        if isinstance(error, MemoryError):
+            raise LimitExceeded("The pixels need more memory than there is.", limit="memory") from None
+        raise DecodeFailed(tag=tag_name("PixelData")) from None
