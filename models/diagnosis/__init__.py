@@ -1,1 +1,1 @@
-"""Diagnosis: a CNN reads an image and says which findings it shows, how sure it is, and where it looked."""
+"""The diagnosis kind: images in; findings, uncertainty and evidence out."""

@@ -60,8 +60,8 @@ class ResNet18(nn.Module):
         x = self.pool(torch.relu(self.norm(self.stem(x))))  # (N, 32, 28, 28)
         x = self.stage1(x)  # (N, 32, 28, 28)
         x = self.stage2(x)  # (N, 64, 14, 14)
-        x = self.stage3(x)  # (N, 128, 7, 7)
-        return x
+        activation: Tensor = self.stage3(x)  # (N, 128, 7, 7)
+        return activation
 
     def tail(self, activation: Tensor) -> tuple[Tensor, Tensor]:
         """Return (features, logits) for stage 3's activation: (N, 128, 7, 7) -> (N, 256), (N, classes)."""

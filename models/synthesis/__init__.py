@@ -1,0 +1,1 @@
+"""Synthetic images: the small generator whose pictures the demo and the tests are fed with."""
