@@ -15,10 +15,7 @@ from numpy.typing import NDArray
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
 
-from imaging import quiet
 from jobs.errors import BadAttribute, BrokenHeader
-
-quiet.silence_pydicom()
 
 _BINARY = {"US": "u2", "SS": "i2", "UL": "u4", "SL": "i4", "FL": "f4", "FD": "f8", "OW": "u2", "OB": "u1"}
 

@@ -18,7 +18,8 @@ _MOST_ENTRIES = 65536
 def eight_bits(values: NDArray[Any], bits: int) -> NDArray[np.uint8]:
     """Whole numbers from 0 to 2^bits - 1, spread over 0 to 255."""
     if bits == 8 and values.dtype == np.uint8:
-        return values
+        same: NDArray[np.uint8] = values
+        return same
     scaled = np.rint(np.clip(values.astype(np.float64), 0, None) * (255 / (2**bits - 1)))
     return np.minimum(scaled, 255).astype(np.uint8)
 

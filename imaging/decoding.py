@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import FileDataset
 from pydicom.encaps import generate_frames
+from pydicom.pixels.decoders.base import get_decoder
 
-from imaging import codestream, quiet, rle
-from imaging.attributes import array, tag_name
+from imaging import codestream, jpeg12, rle
+from imaging.attributes import array, required, tag_name
 from imaging.header import Header
 from imaging.parsing import Parsed
 from jobs.errors import DecodeFailed, InputError, LimitExceeded, TruncatedInput, UnsupportedTransferSyntax
@@ -20,6 +21,7 @@ NATIVE_LITTLE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.
 NATIVE_BIG = "1.2.840.10008.1.2.2"
 RLE = "1.2.840.10008.1.2.5"
 _JPEG = "1.2.840.10008.1.2.4."
+JPEG_EXTENDED = _JPEG + "51"
 PLUGINS = {
     _JPEG + "50": "gdcm",
     _JPEG + "51": "gdcm",
@@ -42,14 +44,15 @@ Pixels = NDArray[Any]
 def decode(parsed: Parsed, header: Header) -> tuple[Pixels, str]:
     """Stored values, (N, H, W) or (N, H, W, 3), and the photometric interpretation that they have after decoding."""
     syntax = header.transfer_syntax_uid
-    if parsed.pixel_keyword != "PixelData" or syntax in NATIVE_LITTLE:
-        whole = header.bits_allocated >= 8 and header.photometric_interpretation not in _SUBSAMPLED
-        if syntax in NATIVE_LITTLE and whole:
-            return _native(parsed, header), header.photometric_interpretation
+    whole = header.bits_allocated >= 8 and header.photometric_interpretation not in _SUBSAMPLED
+    if syntax in NATIVE_LITTLE and whole:
+        return _native(parsed, header), header.photometric_interpretation
     if syntax in NATIVE_LITTLE or syntax == NATIVE_BIG:
         return _by_pydicom(parsed, header, "")
     if syntax == RLE:
         return _rle(parsed.dataset, header), header.photometric_interpretation
+    if syntax == JPEG_EXTENDED and header.bits_stored > 8:
+        return _jpeg12(parsed.dataset, header), header.photometric_interpretation
     if syntax not in PLUGINS:
         raise UnsupportedTransferSyntax(tag="(0002,0010) TransferSyntaxUID", accepted=supported())
     return _by_pydicom(parsed, header, PLUGINS[syntax])
@@ -79,17 +82,11 @@ def _native(parsed: Parsed, header: Header) -> Pixels:
     if not isinstance(data, bytes) or len(data) < count * dtype.itemsize:
         raise _short(parsed.pixel_keyword)
     stored = np.frombuffer(data, dtype, count)
-    if header.samples_per_pixel > 1 and array(parsed.dataset, "PlanarConfiguration") is not None:
-        stored = _interleave(stored, parsed, shape)
-    return unused_bits_cleared(stored.reshape(shape), header) if dtype.kind != "f" else stored.reshape(shape)
-
-
-def _interleave(stored: Pixels, parsed: Parsed, shape: tuple[int, ...]) -> Pixels:
-    frames, rows, columns, samples = shape
-    planar = array(parsed.dataset, "PlanarConfiguration")
-    if planar is not None and planar[0] == 1:
-        return np.moveaxis(stored.reshape(frames, samples, rows, columns), 1, -1)
-    return stored
+    if header.samples_per_pixel > 1 and required(parsed.dataset, "PlanarConfiguration") == 1:
+        by_plane = (shape[0], shape[3], shape[1], shape[2])
+        stored = np.moveaxis(stored.reshape(by_plane), 1, -1)
+    stored = stored.reshape(shape)
+    return stored if dtype.kind == "f" else unused_bits_cleared(stored, header)
 
 
 def unused_bits_cleared(stored: Pixels, header: Header) -> Pixels:
@@ -102,7 +99,8 @@ def unused_bits_cleared(stored: Pixels, header: Header) -> Pixels:
 
 def _short(keyword: str) -> TruncatedInput:
     return TruncatedInput(
-        f"{tag_name(keyword)} is shorter than Rows x Columns x NumberOfFrames x SamplesPerPixel need.", tag=tag_name(keyword)
+        f"{tag_name(keyword)} is shorter than Rows x Columns x NumberOfFrames x SamplesPerPixel need.",
+        tag=tag_name(keyword),
     )
 
 
@@ -133,17 +131,31 @@ def _rle(dataset: FileDataset, header: Header) -> Pixels:
     return unused_bits_cleared(stored, header)
 
 
-def _by_pydicom(parsed: Parsed, header: Header, plugin: str) -> tuple[Pixels, str]:
-    from pydicom.pixels import get_decoder
+def _jpeg12(dataset: FileDataset, header: Header) -> Pixels:
+    """JPEG Extended of 12 bits: pydicom refuses it without a GPL decoder, GDCM itself decodes it."""
+    shape = _shape(header)
+    if header.bits_allocated != 16 or len(shape) != 3:
+        raise UnsupportedTransferSyntax(tag="(0002,0010) TransferSyntaxUID", accepted=supported())
+    stored = np.empty(shape, _stored_type(header, "PixelData"))
+    with _Coded():
+        _check_claims(dataset, header)
+        for index, frame in enumerate(_frames(dataset, header)):
+            plain = jpeg12.decode_frame(frame, header.rows, header.columns, header.bits_stored)
+            stored[index] = np.frombuffer(plain, stored.dtype).reshape(shape[1:])
+    return unused_bits_cleared(stored, header)
 
-    quiet.silence_pydicom()
+
+def _by_pydicom(parsed: Parsed, header: Header, plugin: str) -> tuple[Pixels, str]:
     with _Coded():
         if plugin:
             _check_claims(parsed.dataset, header)
         partial = header.photometric_interpretation == "YBR_PARTIAL_422"
-        options: dict[str, Any] = {"photometric_interpretation": "YBR_FULL_422"} if partial else {}
-        stored, properties = get_decoder(header.transfer_syntax_uid).as_array(  # type: ignore[no-untyped-call]
-            parsed.dataset, raw=partial, decoding_plugin=plugin, allow_excess_frames=False, **options
+        # More frames than the header promised were not checked against any limit, so they are not decoded.
+        options: dict[str, Any] = {"allow_excess_frames": False}
+        if partial:
+            options["photometric_interpretation"] = "YBR_FULL_422"
+        stored, properties = get_decoder(header.transfer_syntax_uid).as_array(
+            parsed.dataset, raw=partial, decoding_plugin=plugin, **options
         )
     after = str(properties["photometric_interpretation"])
     return stored.reshape(_shape(header)), "YBR_PARTIAL_422" if partial else after

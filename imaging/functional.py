@@ -25,7 +25,7 @@ class FunctionalGroups:
         return len(self.per_frame) > 0
 
     def scope(self, frame: int, macro: str) -> Dataset:
-        """The item of the macro sequence `macro` for `frame` (from 0): its own, else the shared one, else the object."""
+        """The item of the sequence `macro` for `frame` (from 0): its own, else the shared one, else the object."""
         if frame < len(self.per_frame):
             found = items(self.per_frame[frame], macro)
             if found:

@@ -190,17 +190,16 @@ def png_header(data: bytes, limits: Limits) -> Header:
 def check(header: Header, limits: Limits) -> None:
     """Hold the numbers of a header against the standard and the limits, before anything is allocated."""
     _check_format(header)
-    for keyword, value in (("Rows", header.rows), ("Columns", header.columns), ("NumberOfFrames", header.number_of_frames)):
-        if value < 1:
-            raise bad(keyword, "must be at least 1")
     for keyword, value, limit in (
         ("Rows", header.rows, "max_side"),
         ("Columns", header.columns, "max_side"),
         ("NumberOfFrames", header.number_of_frames, "max_frames"),
     ):
-        allowed = getattr(limits, limit)
+        if value < 1:
+            raise bad(keyword, "must be at least 1")
+        allowed, tag = getattr(limits, limit), tag_name(keyword)
         if value > allowed:
-            raise LimitExceeded(f"{tag_name(keyword)} is over the limit.", tag=tag_name(keyword), limit=limit, allowed=allowed)
+            raise LimitExceeded(f"{tag} is over the limit.", tag=tag, limit=limit, allowed=allowed)
     samples = header.rows * header.columns * header.number_of_frames * header.samples_per_pixel
     if samples > limits.max_samples:
         raise LimitExceeded(

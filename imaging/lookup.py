@@ -28,7 +28,8 @@ class Lut:
         """The entry for each value; fractions are rounded."""
         index = np.rint(values) if values.dtype.kind == "f" else values
         index = np.clip(index.astype(np.int64) - self.first, 0, len(self.entries) - 1)
-        return self.entries[index]
+        found: NDArray[np.float32] = self.entries[index]
+        return found
 
 
 def read_lut(item: Dataset, signed: bool) -> Lut:
@@ -54,8 +55,7 @@ def table(item: Dataset, keyword: str, count: int) -> NDArray[np.float32]:
     found = raw(item, keyword)
     if found is None or not isinstance(found[2], bytes):
         raise bad(keyword, "is missing")
-    _, little, data = found
-    assert isinstance(data, bytes)  # noqa: S101
+    little, data = found[1], found[2]
     if len(data) >= 2 * count:
         return np.frombuffer(data, "<u2" if little else ">u2", count).astype(np.float32)
     if len(data) >= count:

@@ -13,13 +13,13 @@ from typing import BinaryIO
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.filereader import read_dataset, read_partial
 from pydicom.tag import BaseTag
-from pydicom.uid import DeflatedExplicitVRLittleEndian, UID
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from imaging import quiet
 from imaging.limits import Limits
 from jobs.errors import BrokenHeader, EmptyInput, InputError, LimitExceeded, NotAnImage, TruncatedInput
 
-quiet.silence_pydicom()
+quiet.silence()
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _DEFLATED = str(DeflatedExplicitVRLittleEndian).encode()
@@ -34,7 +34,9 @@ def load(source: Path | bytes, limits: Limits) -> bytes:
     if size == 0:
         raise EmptyInput
     if size > limits.max_bytes:
-        raise LimitExceeded("The file is larger than this installation accepts.", limit="max_bytes", allowed=limits.max_bytes)
+        raise LimitExceeded(
+            "The file is larger than this installation accepts.", limit="max_bytes", allowed=limits.max_bytes
+        )
     return source if isinstance(source, bytes) else source.read_bytes()
 
 
@@ -159,7 +161,9 @@ def check_nesting(dataset: Dataset, limits: Limits) -> None:
             raise _too_deep(limits)
         elements += len(current)
         if elements > limits.max_elements:
-            raise LimitExceeded("The header holds too many elements.", limit="max_elements", allowed=limits.max_elements)
+            raise LimitExceeded(
+                "The header holds too many elements.", limit="max_elements", allowed=limits.max_elements
+            )
         for element in list(current.values()):
             if element.VR == "SQ":
                 waiting.extend((item, depth + 1) for item in _items(current, element.tag))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 
+import gdcm
 import pydicom
 import pydicom.config
 import pydicom.misc
@@ -19,8 +20,14 @@ def _say_nothing(msg: str, category: type[Warning] | None = None, stacklevel: in
     """Stand in for `pydicom.misc.warn_and_log`."""
 
 
+def silence() -> None:
+    """Silence both; called once by the module through which every parse goes, and safe to call again."""
+    silence_pydicom()
+    silence_gdcm()
+
+
 def silence_pydicom() -> None:
-    """Replace pydicom's one way to warn, and switch its logger off; safe to call again."""
+    """Replace pydicom's one way to warn, and switch its logger off."""
     loud = {pydicom.misc.warn_and_log}
     pydicom.misc.warn_and_log = _say_nothing
     for name, module in list(sys.modules.items()):
@@ -32,13 +39,10 @@ def silence_pydicom() -> None:
 
 
 def silence_gdcm() -> None:
-    """Switch GDCM's messages off: they are written to the process's own standard error."""
-    import gdcm
-
+    """Switch GDCM's messages off: they go to the process's own standard error, past every logger."""
     gdcm.Trace.DebugOff()
     gdcm.Trace.WarningOff()
     gdcm.Trace.ErrorOff()
-    gdcm.Trace.StreamOff() if hasattr(gdcm.Trace, "StreamOff") else None
 
 
 def _switch_off(logger: str) -> None:
@@ -47,6 +51,3 @@ def _switch_off(logger: str) -> None:
     quiet.propagate = False
     if not quiet.handlers:
         quiet.addHandler(logging.NullHandler())
-
-
-silence_pydicom()

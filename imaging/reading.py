@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.pixels.processing import convert_color_space
 
 from imaging import colour, parsing, pngfile
 from imaging.attributes import bad, items
@@ -120,8 +121,12 @@ def _dicom(data: bytes, limits: Limits) -> Image:
 def _rgb(stored: NDArray[Any], photometric: str, header: Header) -> NDArray[np.uint8]:
     if photometric == "YBR_PARTIAL_422":
         return colour.partial_to_rgb(stored)
+    if photometric in ("YBR_FULL", "YBR_FULL_422") and stored.dtype == np.uint8:
+        return np.stack([convert_color_space(frame, "YBR_FULL", "RGB") for frame in stored])
     if photometric.startswith("YBR"):
-        raise DecodeFailed("The colours are still in a YBR space after decoding.", tag="(0028,0004) PhotometricInterpretation")
+        raise DecodeFailed(
+            "The colours are still in a YBR space after decoding.", tag="(0028,0004) PhotometricInterpretation"
+        )
     return np.ascontiguousarray(colour.eight_bits(stored, header.bits_stored))
 
 

@@ -33,7 +33,9 @@ class Window:
         """The shown brightness, 0 to 1, same shape."""
         x = values.astype(np.float64)
         if self.function == SIGMOID:
-            return 1 / (1 + np.exp(np.clip(-4 * (x - self.center) / self.width, -700, 700)))
+            # Beyond an exponent of 700 float64 overflows, and the brightness is 0 or 1 long before.
+            sigmoid: NDArray[np.float64] = 1 / (1 + np.exp(np.clip(-4 * (x - self.center) / self.width, -700, 700)))
+            return sigmoid
         if self.function == LINEAR_EXACT:
             return np.clip((x - self.center) / self.width + 0.5, 0, 1)
         if self.width == 1:
@@ -54,7 +56,8 @@ class Voi:
     def apply(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
         """Brightness 0 to 1 of one frame; without table and window, from its least to its greatest value."""
         if self.lut is not None:
-            return self.lut.apply(values).astype(np.float64) / (2**self.lut.bits - 1)
+            entries: NDArray[np.float64] = self.lut.apply(values).astype(np.float64)
+            return entries / (2**self.lut.bits - 1)
         if self.window is not None:
             return self.window.apply(values)
         low, high = float(values.min()), float(values.max())
