@@ -1,0 +1,201 @@
+"""The database connection of a process: `Database(url)`. Nothing is opened at import or before first use."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, TimeoutError
+
+from jobs.errors import DatabaseUnavailable
+
+T = TypeVar("T")
+
+BUSY_S = 20.0
+"""How long a SQLite writer waits for the others: far above any transaction of ours, below every lease."""
+
+RETRIES = 6
+"""Tries of one transaction: a deadlock or a cut connection passes at once, a restart of the database does not."""
+
+_POSTGRESQL_OPTIONS = (
+    "-c lock_timeout=10s "  # a lock held longer belongs to something stuck; the caller retries
+    "-c statement_timeout=60s "  # no statement of ours needs a second; a lost plan must not hold the pool for ever
+    "-c idle_in_transaction_session_timeout=20s"  # a process stopped inside a transaction gives its row locks back
+)
+
+_POSTGRESQL = {
+    "connect_timeout": 3,  # an unreachable host is reported within a request's patience
+    "keepalives_idle": 10,  # a peer that vanished without a word is noticed within half a minute
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,  # milliseconds; the same while we are sending
+    "options": _POSTGRESQL_OPTIONS,
+}
+
+_RETRYABLE_STATES = frozenset({"40001", "40P01", "55P03", "57P01", "57P02", "57P03", "25P03"})
+"""Serialization failure, deadlock, lock timeout, three kinds of shutdown, and our own idle timeout (SQLSTATE)."""
+
+
+class Database:
+    """One SQL database, SQLite or PostgreSQL; safe to share between threads, not across a fork."""
+
+    def __init__(self, url: str, pool_size: int = 12) -> None:
+        """`url` is SQLAlchemy's; `pool_size` bounds this process's connections (PostgreSQL allows 100 in all)."""
+        self.url = _with_driver(make_url(url))
+        self.dialect: str = self.url.get_backend_name()
+        self._writing = threading.Lock()
+        self._engine = _sqlite(self.url, pool_size) if self.dialect == "sqlite" else _postgresql(self.url, pool_size)
+        self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection in autocommit: each statement sees the newest commit, and no lock outlives it."""
+        with self._reading.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A connection in one transaction, committed at the end of the block and rolled back by an exception."""
+        if self.dialect != "sqlite":
+            with self._engine.begin() as connection:
+                yield connection
+            return
+        # Threads of this process queue on a lock, which wakes them at once; SQLite's own waiting sleeps up to 100 ms.
+        with self._writing, self._reading.connect() as connection:
+            _begin_immediate(connection)
+            try:
+                yield connection
+            except BaseException:
+                connection.exec_driver_sql("ROLLBACK")
+                raise
+            connection.exec_driver_sql("COMMIT")
+
+    def transact(self, work: Callable[[Connection], T], *, again: Callable[[Connection], T] | None = None) -> T:
+        """Run `work` in one transaction, and again after a deadlock, a lock timeout or a cut connection.
+
+        A connection that is cut at COMMIT leaves it open whether `work` was committed, so what is tried again must
+        find out: by the conditions in its own statements, or by `again`, which stands in for `work` from then on.
+        Raises `DatabaseUnavailable` when the database stays away.
+        """
+
+        def attempt(number: int) -> T:
+            with self.write() as connection:
+                return (again if again is not None and number > 0 else work)(connection)
+
+        return self._persist(attempt)
+
+    def query(self, work: Callable[[Connection], T]) -> T:
+        """Run a read in autocommit, once more over a fresh connection where the pooled one was cut."""
+
+        def attempt(_: int) -> T:
+            with self.read() as connection:
+                return work(connection)
+
+        return self._persist(attempt)
+
+    def check(self) -> None:
+        """Raise `DatabaseUnavailable` unless the database answers."""
+        self.query(lambda connection: connection.execute(text("SELECT 1")).scalar_one())
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._engine.dispose()
+
+    def _persist(self, attempt: Callable[[int], T]) -> T:
+        for number in range(RETRIES):
+            try:
+                return attempt(number)
+            except (DBAPIError, TimeoutError) as error:
+                if not _passing(error):
+                    raise
+                if number == RETRIES - 1 or _unreachable(error):
+                    raise DatabaseUnavailable(reason=_reason(error)) from error
+                time.sleep(random.uniform(0.2, 1.0) * 0.02 * 2**number)  # noqa: S311 - spreads rivals
+        raise AssertionError("unreachable: the last try returns or raises")
+
+
+def _with_driver(url: URL) -> URL:
+    if url.get_backend_name() == "sqlite":
+        if url.database in (None, "", ":memory:"):
+            raise ValueError("medjobs needs a SQLite file: sqlite:////path/to/medjobs.db (several processes share it).")
+        return url
+    if url.get_backend_name() == "postgresql":
+        return url.set(drivername="postgresql+psycopg")
+    raise ValueError(f"Unknown database {url.get_backend_name()!r}: use sqlite:////path/to/file or postgresql://...")
+
+
+def _sqlite(url: URL, pool_size: int) -> Engine:
+    # The pool's overflow is for reads: a writer holds one connection, and a reader must not wait for it.
+    engine = create_engine(
+        url, pool_size=pool_size, max_overflow=64, hide_parameters=True, connect_args={"timeout": BUSY_S}
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves: IMMEDIATE for writes, none for reads
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")  # readers never wait for the writer
+        cursor.execute("PRAGMA synchronous=FULL")  # a commit that was answered survives a power cut
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    return engine
+
+
+def _postgresql(url: URL, pool_size: int) -> Engine:
+    options = {name: value for name, value in _POSTGRESQL.items() if name not in url.query}
+    return create_engine(
+        url, pool_size=pool_size, max_overflow=pool_size, pool_timeout=10, hide_parameters=True, connect_args=options
+    )
+
+
+def _begin_immediate(connection: Connection) -> None:
+    """Take SQLite's write lock, asking every millisecond or two: its own busy handler backs off to 100 ms."""
+    deadline = time.monotonic() + BUSY_S
+    connection.exec_driver_sql("PRAGMA busy_timeout=0")
+    try:
+        while True:
+            try:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                return
+            except OperationalError as error:
+                if not _locked(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(random.uniform(0.0005, 0.002))  # noqa: S311 - spreads rivals
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={int(BUSY_S * 1000)}")
+
+
+def _locked(error: Exception) -> bool:
+    return "database is locked" in str(getattr(error, "orig", "")) or "is busy" in str(getattr(error, "orig", ""))
+
+
+def _passing(error: Exception) -> bool:
+    """Whether the same transaction may succeed in a moment."""
+    if isinstance(error, TimeoutError):
+        return True
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    state = getattr(getattr(error, "orig", None), "sqlstate", None)
+    return state in _RETRYABLE_STATES or _locked(error) or _unreachable(error)
+
+
+def _unreachable(error: Exception) -> bool:
+    """Whether no connection could be made at all: the caller hears it now, not after our retries."""
+    if isinstance(error, TimeoutError):
+        return True
+    original = getattr(error, "orig", None)
+    connecting = isinstance(error, OperationalError | InterfaceError) and getattr(error, "statement", None) is None
+    return (connecting and getattr(original, "sqlstate", None) is None) or "unable to open database" in str(original)
+
+
+def _reason(error: Exception) -> str:
+    """What happened, without statement or parameters."""
+    original = getattr(error, "orig", None) or error
+    return str(original).strip().splitlines()[0][:200]

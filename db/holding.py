@@ -1,0 +1,110 @@
+"""What a worker says about the jobs it holds: lease, progress, events, checkpoints. Refused under an old fence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, cast
+
+from sqlalchemy import BigInteger, Connection, Float, Insert, Table, Text, Update, bindparam, insert, select, update
+
+from db.batch import document, relation
+from db.clock import now
+from db.engine import Database
+from db.records import Renewed
+from db.rows import EventRow, JobRow
+from db.text import dumps
+from jobs.states import State
+
+_JOBS = cast(Table, JobRow.__table__)
+_EVENTS = cast(Table, EventRow.__table__)
+
+
+@cache
+def _renewing(dialect: str) -> Update:
+    held = relation(dialect, "held", id=Text(), fence=BigInteger())
+    locked = (
+        select(_JOBS.c.id, held.c.fence)
+        .join(held, _JOBS.c.id == held.c.id)
+        .where(_JOBS.c.fence == held.c.fence, _JOBS.c.state == State.RUNNING.value)
+        .order_by(_JOBS.c.id)
+        .with_for_update(of=_JOBS)
+        .cte("locked")
+    )
+    return (
+        update(_JOBS)
+        .where(
+            _JOBS.c.id == locked.c.id,
+            _JOBS.c.fence == locked.c.fence,
+            _JOBS.c.state == State.RUNNING.value,
+            _JOBS.c.worker_id == bindparam("holder", type_=_JOBS.c.worker_id.type),
+        )
+        .values(lease_until=now() + bindparam("lease_s", type_=Float(53)))
+        .returning(_JOBS.c.id, _JOBS.c.cancel_requested_at)
+    )
+
+
+_ID, _FENCE = bindparam("job", type_=_JOBS.c.id.type), bindparam("under", type_=BigInteger())
+_OURS = (_JOBS.c.id == _ID, _JOBS.c.fence == _FENCE, _JOBS.c.state == State.RUNNING.value)
+
+_PROGRESSING = (
+    update(_JOBS)
+    .where(*_OURS)
+    .values(
+        fraction=bindparam("new_fraction", type_=Float(53)),
+        stage=bindparam("new_stage", type_=_JOBS.c.stage.type),
+        message=bindparam("new_message", type_=_JOBS.c.message.type),
+    )
+)
+_CHECKPOINTING = update(_JOBS).where(*_OURS).values(crashes=0)
+
+
+def _appending() -> Insert:
+    kind, data = bindparam("type", type_=_EVENTS.c.type.type), bindparam("data", type_=Text())
+    # The row lock puts a job's events in the order of their commits.
+    source = select(_JOBS.c.id, kind, data, now()).where(*_OURS).with_for_update(of=_JOBS)
+    return insert(_EVENTS).from_select(["job_id", "type", "data", "at"], source)
+
+
+_APPENDING = _appending()
+
+
+def renew(db: Database, worker_id: str, held: Mapping[str, int], lease_s: float) -> Renewed:
+    """Renew every lease of a worker (`held`: job id -> fence) with one UPDATE."""
+    if not held:
+        return Renewed(set(), set())
+    rows = document({"id": job_id, "fence": fence} for job_id, fence in sorted(held.items()))
+    values = {"held": rows, "holder": worker_id, "lease_s": lease_s}
+    found = db.transact(lambda connection: connection.execute(_renewing(db.dialect), values).all())
+    cancelled = {row.id for row in found if row.cancel_requested_at is not None}
+    return Renewed(lost=set(held) - {row.id for row in found}, cancelled=cancelled)
+
+
+def progress(db: Database, job_id: str, fence: int, *, fraction: float, stage: str, message: str = "") -> bool:
+    """Note how far a running job is (0 to 1, clipped) and tell its stream; False under an old fence."""
+    fraction = min(1.0, max(0.0, fraction))
+    data = {"fraction": fraction, "stage": stage, "message": message}
+
+    def work(connection: Connection) -> bool:
+        new = {"new_fraction": fraction, "new_stage": stage, "new_message": message}
+        if connection.execute(_PROGRESSING, {"job": job_id, "under": fence, **new}).rowcount == 0:
+            return False
+        return _append(connection, job_id, fence, "progress", data)
+
+    return db.transact(work)
+
+
+def append_event(db: Database, job_id: str, fence: int, type: str, data: dict[str, Any]) -> bool:
+    """Append a `metric` or `log` event to a running job's stream; False under an old fence."""
+    return db.transact(lambda connection: _append(connection, job_id, fence, type, data))
+
+
+def checkpointed(db: Database, job_id: str, fence: int) -> bool:
+    """A newer checkpoint or chunk is safe: what crashed before is forgiven. False under an old fence."""
+    values = {"job": job_id, "under": fence}
+    return db.transact(lambda connection: connection.execute(_CHECKPOINTING, values).rowcount > 0)
+
+
+def _append(connection: Connection, job_id: str, fence: int, type: str, data: dict[str, Any]) -> bool:
+    values = {"job": job_id, "under": fence, "type": type, "data": dumps(data)}
+    return connection.execute(_APPENDING, values).rowcount > 0

@@ -1,0 +1,95 @@
+"""The job's row, with constraints that forbid the impossible."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Integer, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.rows.base import LABELS, SECONDS, Row
+from db.text import Json, SafeText
+
+_ENDED = "state IN ('succeeded', 'failed', 'cancelled')"
+
+
+class JobRow(Row):
+    """One job. Only db/jobs.py writes `state`, always by an UPDATE that names the state and fence it expects.
+
+    `lease_until` and the progress columns change often and stay off every index (PostgreSQL then rewrites no index).
+    """
+
+    __tablename__ = "jobs"
+
+    id: Mapped[str] = mapped_column(SafeText, primary_key=True)
+    caller_id: Mapped[int] = mapped_column(ForeignKey("callers.id"))
+    kind: Mapped[str] = mapped_column(SafeText)
+    pool: Mapped[str] = mapped_column(SafeText)
+    state: Mapped[str] = mapped_column(SafeText)
+    priority: Mapped[int] = mapped_column(Integer)
+    boost: Mapped[int] = mapped_column(Integer, server_default="0")
+    model_name: Mapped[str | None] = mapped_column(SafeText)
+    model_version: Mapped[int | None] = mapped_column(Integer)
+    inputs: Mapped[Any] = mapped_column(Json)
+    params: Mapped[Any] = mapped_column(Json)
+    labels: Mapped[Any] = mapped_column(LABELS)
+    seed: Mapped[int] = mapped_column(BigInteger)
+    timeout_s: Mapped[float] = mapped_column(SECONDS)
+    callback_url: Mapped[str | None] = mapped_column(SafeText)
+    rerun_of: Mapped[str | None] = mapped_column(SafeText)
+
+    created_at: Mapped[float] = mapped_column(SECONDS)
+    run_at: Mapped[float | None] = mapped_column(SECONDS)
+    started_at: Mapped[float | None] = mapped_column(SECONDS)
+    finished_at: Mapped[float | None] = mapped_column(SECONDS)
+    cancel_requested_at: Mapped[float | None] = mapped_column(SECONDS)
+    sent_at: Mapped[float | None] = mapped_column(SECONDS)
+    send_count: Mapped[int] = mapped_column(Integer, server_default="0")
+    inputs_deleted_at: Mapped[float | None] = mapped_column(SECONDS)
+
+    fence: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    worker_id: Mapped[str | None] = mapped_column(SafeText)
+    lease_until: Mapped[float | None] = mapped_column(SECONDS)
+    attempt: Mapped[int] = mapped_column(Integer, server_default="0")
+    failures: Mapped[int] = mapped_column(Integer, server_default="0")
+    crashes: Mapped[int] = mapped_column(Integer, server_default="0")
+
+    fraction: Mapped[float] = mapped_column(SECONDS, server_default="0")
+    stage: Mapped[str | None] = mapped_column(SafeText)
+    message: Mapped[str | None] = mapped_column(SafeText)
+    error: Mapped[Any | None] = mapped_column(Json)
+
+    __table_args__ = (
+        CheckConstraint(f"state IN ('queued', 'running') OR {_ENDED}", "state_known"),
+        CheckConstraint("pool IN ('inference', 'long')", "pool_known"),
+        CheckConstraint("priority BETWEEN 0 AND 9", "priority_0_to_9"),
+        CheckConstraint("boost BETWEEN 0 AND 9", "boost_0_to_9"),
+        CheckConstraint("(model_name IS NULL) = (model_version IS NULL)", "model_pinned"),
+        CheckConstraint("timeout_s > 0", "timeout_positive"),
+        CheckConstraint("fence >= 0", "fence_not_negative"),
+        CheckConstraint("attempt >= 0 AND attempt <= fence", "attempt_under_fence"),
+        CheckConstraint("failures >= 0 AND crashes >= 0", "counts_not_negative"),
+        CheckConstraint("fraction BETWEEN 0 AND 1", "fraction_0_to_1"),
+        CheckConstraint("(state = 'running') = (worker_id IS NOT NULL)", "only_running_has_worker"),
+        CheckConstraint("(state = 'running') = (lease_until IS NOT NULL)", "only_running_has_lease"),
+        CheckConstraint("state <> 'running' OR (started_at IS NOT NULL AND attempt > 0)", "running_was_started"),
+        CheckConstraint("state <> 'succeeded' OR attempt > 0", "success_was_attempted"),
+        CheckConstraint(f"({_ENDED}) = (finished_at IS NOT NULL)", "only_ended_is_finished"),
+        CheckConstraint("(state = 'failed') = (error IS NOT NULL)", "only_failed_has_error"),
+        Index("ix_jobs_newest", "created_at", "id"),
+        Index("ix_jobs_newest_of_caller", "caller_id", "created_at", "id"),
+        Index(
+            "ix_jobs_waiting",
+            "pool",
+            "sent_at",
+            sqlite_where=text("state = 'queued'"),
+            postgresql_where=text("state = 'queued'"),
+        ),
+        Index(
+            "ix_jobs_held",
+            "worker_id",
+            sqlite_where=text("state = 'running'"),
+            postgresql_where=text("state = 'running'"),
+        ),
+        Index("ix_jobs_finished", "finished_at"),
+    )

@@ -1,0 +1,50 @@
+"""Bring a database to the schema of this version: Alembic's migrations, packaged beside this file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+from db.engine import Database
+
+_LOCK = 0x6D65646A
+"""Key of PostgreSQL's advisory lock under which one process migrates ("medj")."""
+
+
+def upgrade(url: str) -> None:
+    """Apply the migrations that are missing, in one transaction. Safe when several processes start at once."""
+    database = Database(url)
+    try:
+        with database.write() as connection:
+            if database.dialect == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+            command.upgrade(_config(connection), "head")
+    finally:
+        database.close()
+
+
+def current(url: str) -> str | None:
+    """The revision that the database is at, or None where it is empty."""
+    database = Database(url)
+    try:
+        with database.read() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+    finally:
+        database.close()
+
+
+def newest() -> str | None:
+    """The revision that this version of medjobs needs."""
+    return ScriptDirectory.from_config(_config(None)).get_current_head()
+
+
+def _config(connection: Connection | None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config

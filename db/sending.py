@@ -1,0 +1,119 @@
+"""Which messages the broker is owed: never sent, lost, or grown old. Sending changes no state; a job sent twice is
+claimed once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any, cast
+
+from sqlalchemy import Float, Integer, Table, Text, Update, and_, bindparam, case, func, select, update
+
+from db.batch import ids, relation
+from db.clock import now
+from db.engine import Database
+from db.rows import JobRow
+from jobs.messages import Message
+from jobs.states import State
+
+_JOBS = cast(Table, JobRow.__table__)
+_LAST_BACKOFF = 5
+"""A job that was sent often is sent again after at most 2**5 resend times (5 minutes at the default 10 s)."""
+
+
+def _effective(row: Any) -> Message:
+    return Message(row.id, row.kind, row.pool, min(9, row.priority + row.boost))
+
+
+_COLUMNS = (_JOBS.c.id, _JOBS.c.kind, _JOBS.c.pool, _JOBS.c.priority, _JOBS.c.boost)
+_DUE = and_(_JOBS.c.state == State.QUEUED.value, func.coalesce(_JOBS.c.run_at, 0.0) <= now())
+_UNSENT = (
+    select(*_COLUMNS)
+    .where(_DUE, _JOBS.c.sent_at.is_(None))
+    .order_by((_JOBS.c.priority + _JOBS.c.boost).desc(), _JOBS.c.id)
+    .limit(bindparam("most"))
+)
+
+
+def to_send(db: Database, limit: int = 1000) -> list[Message]:
+    """Committed, due and never sent since they were last queued; the most urgent first."""
+    return [_effective(row) for row in db.query(lambda c: c.execute(_UNSENT, {"most": limit}).all())]
+
+
+def mark_sent(db: Database, job_ids: Iterable[str]) -> None:
+    """The broker has these messages (a job that already runs is left alone)."""
+    asked = {"sent": ids(job_ids)}
+    db.transact(lambda connection: connection.execute(_marking(db.dialect), asked).rowcount)
+
+
+@cache
+def _marking(dialect: str) -> Update:
+    sent = relation(dialect, "sent", id=Text())
+    waiting = (
+        select(_JOBS.c.id)
+        .join(sent, _JOBS.c.id == sent.c.id)
+        .where(_JOBS.c.state == State.QUEUED.value)
+        .order_by(_JOBS.c.id)
+        .with_for_update(of=_JOBS)
+        .cte("waiting")
+    )
+    return (
+        update(_JOBS)
+        .where(_JOBS.c.id == waiting.c.id, _JOBS.c.state == State.QUEUED.value)
+        .values(sent_at=now(), send_count=_JOBS.c.send_count + 1)
+    )
+
+
+_PATIENCE = case(*((_JOBS.c.send_count == n, float(2 ** (n - 1))) for n in range(1, 6)), else_=float(2**_LAST_BACKOFF))
+_BEFORE = func.coalesce(bindparam("before", type_=Float(53)), now())
+_LOST = (
+    select(*_COLUMNS)
+    .where(
+        _DUE,
+        _JOBS.c.pool == bindparam("pool", type_=_JOBS.c.pool.type),
+        _JOBS.c.sent_at < _BEFORE - bindparam("resend_s", type_=Float(53)) * _PATIENCE,
+    )
+    .order_by((_JOBS.c.priority + _JOBS.c.boost).desc(), _JOBS.c.id)
+    .limit(bindparam("most"))
+)
+
+
+def lost(
+    db: Database, pool: str, *, before: float | None = None, resend_s: float = 10.0, limit: int = 20_000
+) -> list[Message]:
+    """Queued jobs whose message must be gone: sent more than `resend_s` before `before`, the `sent_at` of the oldest
+    message that still waits (None: the list is empty, so before now). The wait doubles with each sending, 32-fold at
+    most."""
+    asked = {"pool": pool, "before": before, "resend_s": resend_s, "most": limit}
+    return [_effective(row) for row in db.query(lambda c: c.execute(_LOST, asked).all())]
+
+
+_OLD = and_(
+    _DUE,
+    _JOBS.c.sent_at.is_not(None),
+    _JOBS.c.priority + _JOBS.c.boost < 9,
+    func.coalesce(_JOBS.c.run_at, _JOBS.c.created_at)
+    < now() - bindparam("age_s", type_=Float(53)) * (_JOBS.c.boost + 1),
+)
+
+
+def boost(db: Database, age_boost_s: float, limit: int = 5000) -> list[Message]:
+    """Raise jobs by one priority for each `age_boost_s` that they have been due, and return their new messages."""
+    return db.transact(
+        lambda c: [_effective(row) for row in c.execute(_BOOSTING, {"age_s": age_boost_s, "most": limit}).all()]
+    )
+
+
+_OLDEST = (
+    select(_JOBS.c.id)
+    .where(_OLD)
+    .order_by(_JOBS.c.id)
+    .limit(bindparam("most", type_=Integer()))
+    .with_for_update(skip_locked=True)
+)
+_BOOSTING = (
+    update(_JOBS)
+    .where(_JOBS.c.id.in_(_OLDEST), _JOBS.c.state == State.QUEUED.value)
+    .values(boost=_JOBS.c.boost + 1, sent_at=now())
+    .returning(*_COLUMNS)
+)

@@ -1,0 +1,151 @@
+"""A private PostgreSQL for the tests: found on this machine, started on a free port, gone afterwards."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+
+class NoPostgres(Exception):
+    """No PostgreSQL can be started here; the text says why."""
+
+
+def find_binaries() -> Path | None:
+    """The folder that holds initdb: on PATH, or where Debian and others put it, the newest first."""
+    on_path = shutil.which("initdb")
+    if on_path:
+        return Path(on_path).resolve().parent
+    folders = [*Path("/usr/lib/postgresql").glob("*/bin"), *Path("/usr").glob("pgsql-*/bin"), Path("/usr/local/pgsql/bin")]
+    found = [folder for folder in folders if (folder / "initdb").exists()]
+    return max(found, key=_major, default=None)
+
+
+def _major(folder: Path) -> int:
+    digits = "".join(letter for letter in folder.parent.name if letter.isdigit())
+    return int(digits or 0)
+
+
+def _unprivileged() -> pwd.struct_passwd | None:
+    """PostgreSQL refuses to run as root: the user to be instead, or None where we are not root."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise NoPostgres("initdb refuses to run as root, and there is neither a user postgres nor nobody to run it as.")
+
+
+class Postgres:
+    """One server, durable as in production. `fresh()` makes a database; `template()` one that the next are cloned from."""
+
+    def __init__(self) -> None:
+        binaries = find_binaries()
+        if binaries is None:
+            raise NoPostgres("no initdb found on PATH or under /usr/lib/postgresql; install postgresql to run this.")
+        self.binaries = binaries
+        self._user = _unprivileged()
+        self.folder = Path(tempfile.mkdtemp(prefix="medjobs-pg-"))
+        self._numbers = itertools.count(1)
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = _free_port()
+        if self._user is not None:
+            os.chown(self.folder, self._user.pw_uid, self._user.pw_gid)
+        initdb = [binaries / "initdb", "-D", self.folder / "data", "-U", "medjobs", "-A", "trust", "-E", "UTF8", "--no-sync"]
+        made = subprocess.run([*initdb, "--locale=C"], capture_output=True, cwd=self.folder, **self._as_user())
+        if made.returncode != 0:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise NoPostgres(f"initdb failed: {made.stderr.decode(errors='replace').strip()[-300:]}")
+        self.start()
+
+    def _as_user(self) -> dict[str, object]:
+        if self._user is None:
+            return {}
+        return {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
+
+    def start(self) -> None:
+        """Start the server on its port and wait until it answers."""
+        options = {
+            "listen_addresses": "127.0.0.1", "port": str(self.port), "unix_socket_directories": str(self.folder),
+            "max_connections": "200", "shared_buffers": "64MB",
+        }  # fmt: skip
+        command = [str(self.binaries / "postgres"), "-D", str(self.folder / "data")]
+        for name, value in options.items():
+            command += ["-c", f"{name}={value}"]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, **self._as_user())  # type: ignore[call-overload]
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                psycopg.connect(self._dsn("postgres"), connect_timeout=2).close()
+                return
+            except psycopg.OperationalError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise NoPostgres(f"postgres did not start: {(self.folder / 'log').read_text()[-400:]}") from None
+                time.sleep(0.05)
+
+    def _dsn(self, database: str) -> str:
+        return f"host=127.0.0.1 port={self.port} user=medjobs dbname={database}"
+
+    def url(self, database: str) -> str:
+        """SQLAlchemy's URL of one of the databases."""
+        return f"postgresql+psycopg://medjobs@127.0.0.1:{self.port}/{database}"
+
+    def fresh(self, template: str | None = None) -> str:
+        """The name of a new database, empty or cloned from `template`."""
+        name = f"test_{next(self._numbers)}"
+        create = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+            sql.Identifier(name), sql.Identifier(template or "template0")
+        )
+        self._command(create)
+        return name
+
+    def drop(self, name: str) -> None:
+        """Drop a database, cutting whoever is connected."""
+        self._command(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def cut(self, name: str) -> None:
+        """Cut every connection to a database, as a failing network would."""
+        self._command(
+            sql.SQL("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {}").format(sql.Literal(name))
+        )
+
+    def _command(self, statement: sql.Composed) -> None:
+        with psycopg.connect(self._dsn("postgres"), autocommit=True) as connection:
+            connection.execute(statement)
+
+    def halt(self, *, immediately: bool = False) -> None:
+        """Stop the server, keeping its data: fast (connections are cut), or as a power cut would."""
+        process = self._process
+        if process is None:
+            return
+        process.send_signal(3 if immediately else 2)  # SIGQUIT, SIGINT: PostgreSQL's immediate and fast shutdown
+        process.wait(timeout=30)
+        self._process = None
+
+    def restart(self, *, immediately: bool = False) -> None:
+        """Halt and start again on the same port."""
+        self.halt(immediately=immediately)
+        self.start()
+
+    def stop(self) -> None:
+        """Stop the server and delete its data."""
+        self.halt(immediately=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
