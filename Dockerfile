@@ -1,6 +1,6 @@
+# syntax=docker/dockerfile:1
 # One image for every service. Build for a GPU host with:
 #   docker build --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 -t medjobs:gpu .
-# syntax=docker/dockerfile:1
 FROM python:3.11-slim-bookworm AS build
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN python -m venv /opt/medjobs
