@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, Connection, Float, Insert, Table, Text, Update, bindparam, insert, select, update
+from sqlalchemy import BigInteger, Connection, Float, Table, Text, Update, bindparam, insert, select, update
 
 from db.batch import document, relation
 from db.clock import now
@@ -59,11 +59,11 @@ _PROGRESSING = (
 _CHECKPOINTING = update(_JOBS).where(*_OURS).values(crashes=0)
 
 
-def _appending() -> Insert:
-    kind, data = bindparam("type", type_=_EVENTS.c.type.type), bindparam("data", type_=Text())
+def _appending() -> Any:
+    kind, data = bindparam("new_type", type_=_EVENTS.c.type.type), bindparam("new_data", type_=Text())
     # The row lock puts a job's events in the order of their commits.
     source = select(_JOBS.c.id, kind, data, now()).where(*_OURS).with_for_update(of=_JOBS)
-    return insert(_EVENTS).from_select(["job_id", "type", "data", "at"], source)
+    return insert(_EVENTS).from_select(["job_id", "type", "data", "at"], source).returning(_EVENTS.c.id)
 
 
 _APPENDING = _appending()
@@ -106,5 +106,5 @@ def checkpointed(db: Database, job_id: str, fence: int) -> bool:
 
 
 def _append(connection: Connection, job_id: str, fence: int, type: str, data: dict[str, Any]) -> bool:
-    values = {"job": job_id, "under": fence, "type": type, "data": dumps(data)}
-    return connection.execute(_APPENDING, values).rowcount > 0
+    values = {"job": job_id, "under": fence, "new_type": type, "new_data": dumps(data)}
+    return connection.execute(_APPENDING, values).first() is not None

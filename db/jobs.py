@@ -19,6 +19,7 @@ from db.engine import Database
 from db.holding import append_event, checkpointed, progress, renew
 from db.moves import ATTEMPTS, JOBS, Move
 from db.records import CancelResult, Claim, Completion, Expired, Release
+from db.retention import delete_job as delete
 from db.rows import WorkerRow
 from db.sending import boost, lost, mark_sent, to_send
 from db.submitting import insert
@@ -37,10 +38,10 @@ def claim(db: Database, job_ids: Sequence[str], worker_id: str, lease_s: float, 
     """
     if not job_ids:
         return []
-    asked = {"asked": ids(job_ids), "claimed_by": clean(worker_id), "lease_s": lease_s, "pool": pool}
+    asked = {"asked": ids(job_ids), "claimed_by": clean(worker_id), "lease_s": lease_s, "of_pool": pool}
 
     def work(connection: Connection) -> list[Claim]:
-        claims = [Claim(*row) for row in connection.execute(moves.claiming(db.dialect), asked)]
+        claims = [_claimed(row) for row in connection.execute(moves.claiming(db.dialect), asked)]
         if claims:
             moves.begin_attempts(connection, worker_id, claims)
         return claims
@@ -126,6 +127,12 @@ def abandon_worker(db: Database, worker_id: str, *, charge: bool, max_crashes: i
         return _take(connection, rows, [_taken(row, outcome, max_crashes) for row in rows])
 
     return db.transact(work)
+
+
+def _claimed(row: Any) -> Claim:
+    claim = Claim(*row)
+    # SQLite's RETURNING gives a whole REAL back as an integer.
+    return claim._replace(timeout_s=float(claim.timeout_s), created_at=float(claim.created_at))
 
 
 def _as_move(completion: Completion) -> Move:
@@ -240,6 +247,6 @@ _OF_WORKER = (
 )
 
 __all__ = [
-    "abandon_worker", "append_event", "boost", "checkpointed", "claim", "complete", "expire_leases",
+    "abandon_worker", "append_event", "boost", "checkpointed", "claim", "complete", "delete", "expire_leases",
     "insert", "lost", "mark_sent", "progress", "release", "renew", "request_cancel", "to_send",
 ]  # fmt: skip

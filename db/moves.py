@@ -129,11 +129,11 @@ def _adding_outbox(dialect: str) -> Insert:
 @cache
 def _adding_attempts(dialect: str) -> Insert:
     rows = relation(dialect, "begun", id=Text(), number=Integer(), fence=BigInteger())
-    source = select(rows.c.id, rows.c.number, rows.c.fence, bindparam("worker_id", type_=Text), now())
+    source = select(rows.c.id, rows.c.number, rows.c.fence, bindparam("claimed_by", type_=Text), now())
     return insert(ATTEMPTS).from_select(["job_id", "number", "fence", "worker_id", "started_at"], source)
 
 
-_ADDING_RESULTS = insert(_RESULTS).values(result=bindparam("result", type_=Text), created_at=now())
+_ADDING_RESULTS = insert(_RESULTS).values(result=bindparam("json_text", type_=Text), created_at=now())
 _ADDING_ARTIFACTS = insert(_ARTIFACTS)
 
 
@@ -146,7 +146,7 @@ def claiming(dialect: str) -> Update:
         .join(asked, JOBS.c.id == asked.c.id)
         .where(
             JOBS.c.state == State.QUEUED.value,
-            JOBS.c.pool == bindparam("pool", type_=Text),
+            JOBS.c.pool == bindparam("of_pool", type_=Text),
             func.coalesce(JOBS.c.run_at, 0.0) <= now(),
         )
         .order_by(JOBS.c.id)
@@ -176,7 +176,7 @@ def begin_attempts(connection: Connection, worker_id: str, claims: Sequence[Any]
     """An attempt and a `state` event for each claim (id, fence, attempt)."""
     rows = [{"id": claim.id, "number": claim.attempt, "fence": claim.fence} for claim in claims]
     connection.execute(
-        _adding_attempts(connection.dialect.name), {"begun": document(rows), "worker_id": clean(worker_id)}
+        _adding_attempts(connection.dialect.name), {"begun": document(rows), "claimed_by": clean(worker_id)}
     )
     told = [_state_event(claim.id, State.RUNNING, attempt=claim.attempt, worker=worker_id) for claim in claims]
     add_events(connection, told)
@@ -217,7 +217,7 @@ def apply(connection: Connection, moves: Sequence[Move]) -> set[str]:
 
 
 def _add_results(connection: Connection, made: Sequence[Move]) -> None:
-    results = [{"job_id": m.id, "fence": m.fence, "result": m.result} for m in made if m.result is not None]
+    results = [{"job_id": m.id, "fence": m.fence, "json_text": m.result} for m in made if m.result is not None]
     if results:
         connection.execute(_ADDING_RESULTS, results)
     files = [

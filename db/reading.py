@@ -11,9 +11,11 @@ from sqlalchemy import BigInteger, Connection, Select, Table, Text, and_, bindpa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from db.batch import document, ids, relation
+from db.depths import queue_depths
 from db.engine import Database
 from db.records import AttemptView, Event, JobView, StoredArtifact, StoredResult
 from db.rows import ArtifactRow, AttemptRow, CallerRow, EventRow, JobRow, ResultRow
+from db.text import clean_deep
 from jobs.states import FINAL, State
 
 _JOBS = cast(Table, JobRow.__table__)
@@ -191,7 +193,7 @@ def _conditions(dialect: str, caller_id: int | None, filters: Filters) -> list[A
         conditions.append(_JOBS.c.state.in_([state.value for state in filters.states]))
     if filters.created_after is not None:
         conditions.append(_JOBS.c.created_at > filters.created_after)
-    return conditions + [_labelled(dialect, key, value) for key, value in filters.labels.items()]
+    return conditions + [_labelled(dialect, key, value) for key, value in clean_deep(dict(filters.labels)).items()]
 
 
 def _labelled(dialect: str, key: str, value: str) -> Any:
@@ -214,3 +216,9 @@ def _views(connection: Connection, rows: Sequence[Any]) -> list[JobView]:
 def _view(row: Any, attempts: tuple[AttemptView, ...]) -> JobView:
     values = dict(row._mapping)
     return JobView(**{**values, "state": State(values["state"]), "attempts": attempts})
+
+
+__all__ = [
+    "EVERYTHING", "Cursor", "Filters", "ended", "events", "events_since", "get", "get_many", "listing",
+    "queue_depths", "result", "running_fences",
+]  # fmt: skip

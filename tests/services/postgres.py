@@ -25,7 +25,11 @@ def find_binaries() -> Path | None:
     on_path = shutil.which("initdb")
     if on_path:
         return Path(on_path).resolve().parent
-    folders = [*Path("/usr/lib/postgresql").glob("*/bin"), *Path("/usr").glob("pgsql-*/bin"), Path("/usr/local/pgsql/bin")]
+    folders = [
+        *Path("/usr/lib/postgresql").glob("*/bin"),
+        *Path("/usr").glob("pgsql-*/bin"),
+        Path("/usr/local/pgsql/bin"),
+    ]
     found = [folder for folder in folders if (folder / "initdb").exists()]
     return max(found, key=_major, default=None)
 
@@ -62,7 +66,18 @@ class Postgres:
         self.port = _free_port()
         if self._user is not None:
             os.chown(self.folder, self._user.pw_uid, self._user.pw_gid)
-        initdb = [binaries / "initdb", "-D", self.folder / "data", "-U", "medjobs", "-A", "trust", "-E", "UTF8", "--no-sync"]
+        initdb = [
+            binaries / "initdb",
+            "-D",
+            self.folder / "data",
+            "-U",
+            "medjobs",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--no-sync",
+        ]
         made = subprocess.run([*initdb, "--locale=C"], capture_output=True, cwd=self.folder, **self._as_user())
         if made.returncode != 0:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -118,7 +133,9 @@ class Postgres:
     def cut(self, name: str) -> None:
         """Cut every connection to a database, as a failing network would."""
         self._command(
-            sql.SQL("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {}").format(sql.Literal(name))
+            sql.SQL("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {}").format(
+                sql.Literal(name)
+            )
         )
 
     def _command(self, statement: sql.Composed) -> None:
