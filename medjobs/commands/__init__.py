@@ -1,0 +1,1 @@
+"""The commands of `medjobs`, a file per family; each is imported only when it is typed."""

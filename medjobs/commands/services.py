@@ -1,0 +1,77 @@
+"""The parts of a larger installation, one process each: `worker`, `keeper`, `flower`, and `db upgrade`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from medjobs.failing import Trouble
+
+
+@click.command()
+@click.option("--pool", type=click.Choice(["inference", "long"]), default="inference", show_default=True, help="Sort.")
+@click.option("--devices", default="auto", show_default=True, help="auto, cpu, or GPU numbers such as 0,1.")
+def worker(pool: str, devices: str) -> None:
+    """Start one worker process per device, in the foreground; SIGTERM drains it."""
+    _become("workers", "--pool", pool, "--devices", devices)
+
+
+@click.command()
+def keeper() -> None:
+    """Start a keeper in the foreground. Any number may run; none of them leads."""
+    _become("workers.keeper")
+
+
+@click.command()
+@click.option("--bind", default="127.0.0.1:5555", show_default=True, help="Address and port.")
+def flower(bind: str) -> None:
+    """Start Flower in the foreground. FLOWER_BASIC_AUTH=user:password (or FLOWER_BASIC_AUTH_FILE) must be set."""
+    _become("medjobs.stack.flower", "--bind", bind)
+
+
+@click.group()
+def db() -> None:
+    """Look after the database."""
+
+
+@db.command()
+def upgrade() -> None:
+    """Bring the database's schema to this version; safe to repeat. Run it once per release, before the rest."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from db import schema
+    from jobs.errors import JobError
+    from medjobs.environment import read_settings
+
+    settings = read_settings()
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    name = make_url(settings.database).render_as_string(hide_password=True)
+    try:
+        before = schema.current(settings.database)
+        schema.upgrade(settings.database)
+    except (JobError, SQLAlchemyError) as error:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        raise Trouble(
+            f"{name} cannot be upgraded: {reason}", "Check MEDJOBS_DATABASE_URL with `medjobs doctor`."
+        ) from None
+    after = schema.current(settings.database)
+    click.echo(f"{name} is at {after}" + (" already." if before == after else f" (was {before or 'empty'})."))
+
+
+def _become(module: str, *arguments: str) -> None:
+    """Replace this process by the service, so that signals and the exit code are its own.
+
+    It runs in the home and without the working directory on its path: a user's own `models/` must not replace ours.
+    """
+    from medjobs.environment import for_service, read_settings
+    from medjobs.stack.home import Home
+
+    settings = read_settings()
+    Home(settings.home).prepare()
+    os.chdir(settings.home)
+    sys.stdout.flush()
+    command = [sys.executable, "-m", module, *arguments]
+    os.execve(sys.executable, command, {**os.environ, **for_service(settings)})  # noqa: S606  our own module

@@ -1,0 +1,63 @@
+"""How a command fails: one line says what happened, one line says what to do, and the exit code says which sort."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+FAILED = 1
+"""The work failed: a job failed, a check found something, a dependency is down."""
+
+USAGE = 2
+"""The command line is wrong."""
+
+
+class Trouble(click.ClickException):
+    """An expected failure: `happened` and `remedy` are one line each."""
+
+    def __init__(self, happened: str, remedy: str, code: int = FAILED) -> None:
+        """`code` becomes the exit code."""
+        super().__init__(happened)
+        self.remedy, self.code = remedy, code
+
+
+def shown(command: Callable[[], Any]) -> int:
+    """Run a command and return its exit code, having said on stderr why it failed."""
+    try:
+        returned = command()
+        return returned if isinstance(returned, int) else 0
+    except click.exceptions.Exit as ended:
+        return int(ended.exit_code)
+    except Trouble as trouble:
+        return _say(trouble.message, trouble.remedy, trouble.code)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return _say("Interrupted.", "", 130)
+    except BrokenPipeError:
+        # The reader of our output (`| head`) has gone; nothing more can be said, at exit neither.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        return _server_error(error)
+
+
+def _server_error(error: Exception) -> int:
+    from medjobs.client import MedjobsError
+
+    if not isinstance(error, MedjobsError):
+        raise error
+    fields = [f"{e.get('pointer', '')}  {e.get('detail', '')}" for e in error.errors]
+    return _say(f"{error.title} [{error.code}].", "\n       ".join([error.detail, *fields]), FAILED)
+
+
+def _say(happened: str, remedy: str, code: int) -> int:
+    click.echo(f"medjobs: {happened}", err=True)
+    if remedy:
+        click.echo(f"  do:  {remedy}", err=True)
+    return code
