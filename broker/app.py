@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery
-from kombu import Exchange, Queue
+from kombu.entity import Exchange, Queue
 
 from broker.queues import POOLS, PRIORITIES, queue
 from jobs.settings import Settings
@@ -52,8 +52,10 @@ def _reliability() -> dict[str, Any]:
         # keeper can tell a lost message from one that waits.
         "worker_disable_prefetch": True,
         "worker_prefetch_multiplier": 1,
-        # Celery's signals that a lost connection should end running tasks: they hold leases, let them finish.
-        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        # A lost connection ends only tasks that are acknowledged late: none here. (False makes Celery warn.)
+        "worker_cancel_long_running_tasks_on_connection_loss": True,
+        # Prefetching is off, so there is no count to lower after a reconnect.
+        "worker_enable_prefetch_count_reduction": False,
         # `spawn`: CUDA does not survive a fork.
         "worker_pool_start_method": "spawn",
         # Celery may neither take over our logging nor print what a task prints: both could carry patient data.

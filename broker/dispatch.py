@@ -37,7 +37,9 @@ class Dispatcher:
             taken = self._publish(messages)
         except UNREACHABLE as error:
             self._silent_until = time.monotonic() + self._pause_s
-            log.warning("Redis did not take %d messages (%s); the keeper sends them", len(messages), type(error).__name__)
+            log.warning(
+                "Redis did not take %d messages (%s); the keeper sends them", len(messages), type(error).__name__
+            )
             return set()
         self._silent_until = 0.0
         return taken

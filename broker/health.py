@@ -37,7 +37,8 @@ def heads(settings: Settings, pool: str) -> list[Head]:
     try:
         with client.pipeline(transaction=False) as pipe:
             for key in redis_lists(pool):
-                pipe.llen(key).lindex(key, -1)
+                pipe.llen(key)
+                pipe.lindex(key, -1)
             answers = pipe.execute()
     finally:
         client.close()

@@ -36,7 +36,7 @@ def origin() -> str:
 def task_message(message: Message, sent_at: float) -> bytes:
     """One task message: protocol 2, the job's id its only argument; `sent_at` is epoch seconds by the sender's clock."""
     body = json.dumps([[message.id], {}, _EMBEDDED])
-    headers = {
+    headers: dict[str, Any] = {
         "lang": "py",
         "task": task_name(message.kind),
         "id": message.id,

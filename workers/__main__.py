@@ -1,0 +1,68 @@
+"""`python -m workers --pool inference --devices auto`: a supervisor with one process per device.
+
+`--device cpu` runs one worker in this very process instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import logging
+import os
+import signal
+import socket
+import sys
+
+from jobs.ids import new_id
+from jobs.settings import Settings
+from workers.devices import expand
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line and run; the exit status."""
+    options = _parser().parse_args(arguments)
+    settings = Settings.from_environment()
+    settings.home.mkdir(parents=True, exist_ok=True)
+    os.chdir(settings.home)
+    clean_path()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("celery").setLevel(logging.WARNING)
+    logging.getLogger("kombu").setLevel(logging.WARNING)
+    if options.device is None:
+        from workers.supervisor import Supervisor
+
+        return Supervisor(settings, options.pool, expand(options.devices)).run()
+    die_with_parent()
+    worker_id = options.worker_id or f"{socket.gethostname()}:{options.pool}:{new_id()[-6:]}"
+    if options.pool == "long":
+        from workers.long import LongWorker
+
+        return LongWorker(settings, options.device, worker_id).run()
+    from workers.inference import InferenceWorker
+
+    return InferenceWorker(settings, options.device, worker_id).run()
+
+
+def clean_path() -> None:
+    """A folder `models/` or `jobs/` in the working directory must not take the place of ours."""
+    here = {"", os.getcwd()}
+    sys.path[:] = [entry for entry in sys.path if entry not in here]
+
+
+def die_with_parent() -> None:
+    """On Linux: SIGTERM when the supervisor dies, so that no worker outlives it unseen."""
+    if sys.platform == "linux" and os.environ.get("MEDJOBS_SUPERVISED"):
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m workers", description="Run jobs of one pool.")
+    parser.add_argument("--pool", choices=("inference", "long"), default="inference")
+    parser.add_argument("--devices", default="auto", help="auto, cpu or a list such as 0,1: one process each")
+    parser.add_argument("--device", help="run one worker for this device in this process: cpu, cuda:0")
+    parser.add_argument("--worker-id", help="the name of this start of the worker; the supervisor gives one")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

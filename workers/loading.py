@@ -1,0 +1,166 @@
+"""The models that this process has loaded, each with its batcher; loading happens in a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from jobs.errors import JobError, ModelUnusable
+from jobs.kinds import Kind, resolve
+from jobs.predicting import ModelVersion, Predictor
+from models.catalogue import Catalogue, UnknownModel
+from workers.attempt import Attempt
+from workers.batcher import Batcher
+from workers.bench import Activity
+from workers.blame import as_job_error
+
+log = logging.getLogger("medjobs.workers")
+
+
+class Pinned(NamedTuple):
+    """What is loaded: a kind, and the model version that the job pinned, if its kind has models."""
+
+    kind: str
+    model: str | None
+    version: int | None
+
+
+@dataclass(eq=False)
+class Loaded:
+    """A model ready to predict."""
+
+    pinned: Pinned
+    version: ModelVersion | None
+    predictor: Predictor
+    batcher: Batcher
+    facts: Mapping[str, Any]
+    """The predictor's own part of the provenance."""
+
+    held: int = 0
+    """Attempts that use it; changed by the line alone."""
+
+
+Ready = Callable[[Attempt, Loaded | JobError], None]
+"""Called in the loader's thread for each attempt that waited."""
+
+
+class Models:
+    """Loads on demand, keeps the `most` that were used last."""
+
+    def __init__(
+        self,
+        kinds: Mapping[str, Kind],
+        catalogue: Catalogue,
+        device: str,
+        batcher: Callable[[Predictor], Batcher],
+        ready: Ready,
+        most: int = 8,
+    ) -> None:
+        """`batcher` makes the queue in front of a predictor; `ready` is told when an attempt's model is there."""
+        self.activity = Activity()
+        self._kinds = kinds
+        self._catalogue = catalogue
+        self._device = device
+        self._batcher = batcher
+        self._ready = ready
+        self._most = most
+        self._lock = threading.Lock()
+        self._loaded: dict[Pinned, Loaded] = {}
+        self._waiting: dict[Pinned, deque[Attempt]] = {}
+        self._orders: queue.SimpleQueue[Pinned | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="loader", daemon=True)
+        self._thread.start()
+
+    def get(self, attempt: Attempt) -> Loaded | None:
+        """The attempt's model where it is loaded; else None, and `ready` is called for the attempt later."""
+        claim = attempt.claim
+        pinned = Pinned(claim.kind, claim.model_name, claim.model_version)
+        with self._lock:
+            loaded = self._loaded.pop(pinned, None)
+            if loaded is not None:
+                self._loaded[pinned] = loaded  # a dict keeps its order: the last used stands last
+                return loaded
+            ordered = pinned in self._waiting
+            self._waiting.setdefault(pinned, deque()).append(attempt)
+        if not ordered:
+            self._orders.put(pinned)
+        return None
+
+    def warm(self) -> None:
+        """Order each kind's default model, so that its first job does not wait for it."""
+        for kind in self._kinds.values():
+            pinned = self._default(kind)
+            with self._lock:
+                if pinned is None or pinned in self._waiting or pinned in self._loaded:
+                    continue
+                self._waiting[pinned] = deque()
+            self._orders.put(pinned)
+
+    def all(self) -> list[Loaded]:
+        """Everything loaded."""
+        with self._lock:
+            return list(self._loaded.values())
+
+    def close(self) -> None:
+        """Stop loading and let the batchers finish."""
+        self._orders.put(None)
+        for loaded in self.all():
+            loaded.batcher.close()
+
+    def _default(self, kind: Kind) -> Pinned | None:
+        if kind.default_model is None:
+            return Pinned(kind.name, None, None) if kind.shipped is None else None
+        try:
+            version = self._catalogue.resolve(kind.default_model)
+        except UnknownModel:
+            log.warning("the default model of %s is not installed", kind.name)
+            return None
+        return Pinned(kind.name, version.name, version.version)
+
+    def _run(self) -> None:
+        while (pinned := self._orders.get()) is not None:
+            with self._lock:
+                waiting = tuple(self._waiting.get(pinned, ()))
+            self.activity.begin("load", waiting)
+            made = self._load(pinned)
+            took = self.activity.end()
+            log.info("loaded %s in %.1f s", _name(pinned), took) if isinstance(made, Loaded) else None
+            with self._lock:
+                if isinstance(made, Loaded):
+                    self._loaded[pinned] = made
+                parked = self._waiting.pop(pinned, deque())
+            for attempt in parked:
+                self._ready(attempt, made)
+            self._evict()
+
+    def _load(self, pinned: Pinned) -> Loaded | JobError:
+        kind = self._kinds[pinned.kind]
+        try:
+            version = None
+            if pinned.model is not None and pinned.version is not None:
+                version = self._catalogue.get(pinned.model, pinned.version)
+            predictor: Predictor = resolve(kind.predictor or "")(version, self._device)
+            return Loaded(pinned, version, predictor, self._batcher(predictor), predictor.provenance())
+        except UnknownModel:
+            return ModelUnusable("The pinned model version is not installed on this worker.")
+        except Exception as error:
+            coded = as_job_error(error, "load")
+            log.error("%s cannot be loaded: %s", _name(pinned), coded.code)
+            return coded if coded.retryable or isinstance(coded, ModelUnusable) else ModelUnusable()
+
+    def _evict(self) -> None:
+        with self._lock:
+            idle = [pinned for pinned, loaded in self._loaded.items() if loaded.held == 0]
+            surplus = idle[: max(0, len(self._loaded) - self._most)]
+            gone = [self._loaded.pop(pinned) for pinned in surplus]
+        for loaded in gone:
+            loaded.batcher.close()
+
+
+def _name(pinned: Pinned) -> str:
+    return pinned.kind if pinned.model is None else f"{pinned.kind} {pinned.model}@{pinned.version}"

@@ -1,0 +1,111 @@
+"""Keeps one worker process per device alive. It imports neither torch nor Celery: it costs little and rarely dies."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+
+from jobs.ids import new_id
+from jobs.settings import Settings
+from workers.devices import environment
+
+log = logging.getLogger("medjobs.workers")
+
+CALM_S = 60.0
+"""A process that lived this long has its restart pause forgiven."""
+
+LONGEST_PAUSE_S = 30.0
+EXIT_STUCK = 75
+"""See workers/watchdog.py, which this module must not import."""
+
+
+@dataclass
+class Child:
+    """One device's process."""
+
+    pool: str
+    device: str
+    index: int
+    worker_id: str = ""
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    pause_s: float = field(default=0.5)
+    due_at: float = 0.0
+
+
+class Supervisor:
+    """Starts, restarts and stops the processes."""
+
+    def __init__(self, settings: Settings, pool: str, devices: list[str]) -> None:
+        """One child per device."""
+        self._settings = settings
+        self._children = [Child(pool, device, index) for index, device in enumerate(devices)]
+        self._stopping = threading.Event()
+
+    def run(self) -> int:
+        """Until SIGTERM or SIGINT; the exit status."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stopping.set())
+        while not self._stopping.is_set():
+            for child in self._children:
+                self._look_after(child)
+            self._stopping.wait(0.1)
+        self._stop()
+        return 0
+
+    def _look_after(self, child: Child) -> None:
+        if child.process is None:
+            if time.monotonic() >= child.due_at:
+                self._start(child)
+            return
+        status = child.process.poll()
+        if status is None:
+            return
+        lived = time.monotonic() - child.started_at
+        child.pause_s = 0.5 if lived > CALM_S else min(LONGEST_PAUSE_S, child.pause_s * 2)
+        child.due_at = time.monotonic() + (0.0 if status == EXIT_STUCK else child.pause_s)
+        child.process = None
+        log.warning("worker %s ended with status %d after %.0f s; another starts", child.worker_id, status, lived)
+        if status not in (0, EXIT_STUCK):
+            self._bury(child)
+
+    def _start(self, child: Child) -> None:
+        child.worker_id = f"{socket.gethostname()}:{child.pool}:{child.index}:{new_id()[-6:]}"
+        command = [sys.executable, "-P", "-m", "workers", "--pool", child.pool, "--device", child.device]
+        command += ["--worker-id", child.worker_id]
+        child.process = subprocess.Popen(command, env=environment(child.device, os.environ), cwd=self._settings.home)
+        child.started_at = time.monotonic()
+
+    def _bury(self, child: Child) -> None:
+        """We saw it die: its jobs need not wait for their leases. Each is charged a crash, for one may be the cause."""
+        from db import jobs, workers
+        from db.engine import Database
+
+        db = Database(self._settings.database)
+        try:
+            back = jobs.abandon_worker(db, child.worker_id, charge=True, max_crashes=self._settings.max_crashes)
+            workers.gone(db, child.worker_id)
+            log.warning("%d jobs of worker %s went back to the queue", len(back), child.worker_id)
+        except Exception as error:
+            log.error("%s; the leases of worker %s run out by themselves", type(error).__name__, child.worker_id)
+        finally:
+            db.close()
+
+    def _stop(self) -> None:
+        running = [child.process for child in self._children if child.process is not None]
+        for process in running:
+            process.terminate()
+        until = time.monotonic() + self._settings.drain_s + 10
+        for process in running:
+            try:
+                process.wait(max(0.1, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
