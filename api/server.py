@@ -1,0 +1,170 @@
+"""The API under gunicorn: one process, many threads, a log that holds route patterns and no URLs."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import logging
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gunicorn import util
+from gunicorn.app.base import BaseApplication
+from gunicorn.workers.gthread import ThreadWorker
+
+from api.app import create_app
+from api.problems import MEDIA_TYPE, Problem
+from api.services import EXTENSION, Services
+from jobs.settings import Settings
+
+log = logging.getLogger("medjobs.api")
+
+ACCESS_LOG = "%(t)s %(m)s %({medjobs.route}e)s %(s)s %(B)s bytes %(D)s us"
+"""Method, route pattern, status, size, duration. Never the URL: its query holds labels."""
+
+GRACEFUL_S = 8
+"""Time for uploads that are under way when the server is told to stop; held requests are let go at once."""
+
+BACKLOG = 512
+
+
+class PortTaken(OSError):
+    """Something else listens on the address; choose another port, or 0 for a free one."""
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]
+    """gunicorn's thread worker; it lets held requests go when it stops, and answers broken HTTP with a problem."""
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """SIGTERM: finish what is under way."""
+        self._let_go()
+        super().handle_exit(sig, frame)
+
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        """SIGINT or SIGQUIT: stop now."""
+        self._let_go()
+        super().handle_quit(sig, frame)
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """A request that is no HTTP. gunicorn's own answer and log line quote it; ours do not."""
+        name = type(exc).__name__
+        log.warning("refused a request that is not valid HTTP: %s", name)
+        large = name in ("LimitRequestLine", "LimitRequestHeaders")
+        problem = Problem("header-too-large" if large else "bad-request")
+        body = json.dumps(problem.body()).encode()
+        reason = "Request Header Fields Too Large" if large else "Bad Request"
+        head = f"HTTP/1.1 {problem.sort.status} {reason}\r\nConnection: close\r\nContent-Type: {MEDIA_TYPE}\r\n"
+        try:
+            util.write_nonblock(client, f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        except OSError:
+            log.debug("the client was gone")
+
+    def _let_go(self) -> None:
+        app = getattr(self, "wsgi", None)
+        if app is not None:
+            app.extensions[EXTENSION].poller.stop()
+
+
+class Server(BaseApplication):  # type: ignore[misc]
+    """gunicorn without its command line: BaseApplication neither changes folder nor touches `sys.path`."""
+
+    def __init__(self, settings: Settings, listener: socket.socket, url_file: Path | None, access_log: str) -> None:
+        """`listener` is bound already; `url_file` gets the address once requests are answered."""
+        self._settings, self._listener, self._url_file = settings, listener, url_file
+        self._url = url_of(listener)  # asked now: gunicorn goes on with a copy of the socket and closes this one
+        self._access_log = access_log
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Our settings; every one that gunicorn would read from the environment is set here."""
+        settings = {
+            "bind": [f"fd://{self._listener.fileno()}"],
+            "workers": 1,  # the poller, the cache of tokens and the metrics are per process; more hosts, more processes
+            "worker_class": Worker,
+            "threads": self._settings.api_threads,
+            "worker_connections": 1000,
+            "backlog": BACKLOG,
+            "timeout": 60,  # silence of the worker's main loop, not of a request
+            "graceful_timeout": GRACEFUL_S,
+            "keepalive": 75,  # longer than the idle time of usual proxies, so that they close first
+            "accesslog": self._access_log,
+            "access_log_format": ACCESS_LOG,
+            "errorlog": "-",
+            "loglevel": "warning",
+            "proc_name": "medjobs-api",
+            "control_socket_disable": True,
+            "post_worker_init": self._ready,
+            "worker_exit": _close,
+        }
+        for name, value in settings.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        """The application, made in the worker process."""
+        return create_app(self._settings)
+
+    def _ready(self, worker: Any) -> None:
+        if self._url_file is not None:
+            partial = self._url_file.with_name(f"{self._url_file.name}.{os.getpid()}.new")
+            partial.write_text(f"{self._url}\n")
+            partial.replace(self._url_file)
+
+
+def _close(_arbiter: Any, worker: Any) -> None:
+    app = getattr(worker, "wsgi", None)
+    if app is not None:
+        here: Services = app.extensions[EXTENSION]
+        here.close()
+
+
+def listen(bind: str) -> socket.socket:
+    """A bound socket for "host:port" (port 0: a free one); raises `PortTaken`, or ValueError for another text."""
+    host, _, port = bind.rpartition(":")
+    host = host.strip("[]")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError("give --bind as HOST:PORT, for example 127.0.0.1:8000")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, int(port)))
+    except OSError as error:
+        listener.close()
+        raise PortTaken(error.errno, f"{bind}: {error.strerror}; choose another port, or 0 for a free one") from None
+    listener.listen(BACKLOG)
+    listener.set_inheritable(True)
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """Where a client on this host reaches the socket."""
+    host, port = listener.getsockname()[:2]
+    if ipaddress.ip_address(host).is_unspecified:  # every address: a client of this host takes the loopback
+        host = "::1" if ":" in host else "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def without_working_folder(path: Sequence[str]) -> list[str]:
+    """`sys.path` without the folder we stand in: a user's own `models/` there must not replace ours.
+
+    The project's root stays where it is the installed place of our packages (a development checkout).
+    """
+    ours = Path(__file__).resolve().parent.parent
+    here = Path.cwd().resolve()
+    return [entry for entry in path if here == ours or (entry != "" and Path(entry).resolve() != here)]
+
+
+def run(settings: Settings, bind: str, url_file: Path | None = None, access_log: str = "-") -> None:
+    """Serve until a signal ends it."""
+    sys.path[:] = without_working_folder(sys.path)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("medjobs").setLevel(logging.INFO)
+    if url_file is not None:
+        url_file.unlink(missing_ok=True)
+    listener = listen(bind)
+    log.info("listening on %s", url_of(listener))
+    Server(settings, listener, url_file, access_log).run()
