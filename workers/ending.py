@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from broker.wire import Event
 from db import jobs
 from db.engine import Database
-from db.records import Completion, Release
+from db.records import Claim, Completion, Release
 from jobs.errors import DatabaseUnavailable, JobError
 from jobs.settings import Settings
 from jobs.states import Outcome, State
@@ -137,8 +137,14 @@ def back_to_queue(attempt: Attempt, outcome: Outcome, error: JobError | None, se
     claim = attempt.claim
     if error is None:
         return Ending(attempt, Release(claim.id, claim.fence, outcome, charge=False))
-    delay = min(settings.retry_cap_s, settings.retry_base_s * 2 ** (claim.attempt - 1)) * random.uniform(0.8, 1.2)
+    delay = retry_delay(claim, settings)
     return Ending(attempt, Release(claim.id, claim.fence, outcome, delay, error.as_dict(), charge=True))
+
+
+def retry_delay(claim: Claim, settings: Settings) -> float:
+    """Seconds before the next attempt: doubled with each, with some chance in it so that a crowd does not return as one."""
+    doubled: float = settings.retry_base_s * 2 ** min(claim.attempt - 1, 20)
+    return min(settings.retry_cap_s, doubled) * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, guards nothing
 
 
 def failed(attempt: Attempt, error: JobError) -> Ending:

@@ -1,0 +1,175 @@
+"""The long-job worker: Celery's prefork pool with one child, started by `spawn` and killed by its pid.
+
+This process never imports torch. It beats the heart, carries the orders (drain, cancel) as columns that the child reads,
+and ends a child that no longer moves.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from typing import Any
+
+import psutil
+from celery.worker import state as celery_state
+
+from broker.app import make_app
+from broker.queues import queue
+from broker.telling import Teller
+from db import jobs, reading, workers
+from db.engine import Database
+from jobs.errors import DatabaseUnavailable
+from jobs.settings import Settings
+from models.registry import kinds
+from workers.blame import where
+from workers.flower import Flower
+from workers.longrequest import LongRequest
+from workers.longtask import DEVICE, NODE, WORKER_ID, alive_file
+from workers.provenance import code_version
+from workers.receiving import answer_revoke
+
+log = logging.getLogger("medjobs.workers")
+
+SILENT_S = 60.0
+"""A busy child that has not touched its file for this long holds the interpreter's lock in foreign code: it is killed."""
+
+
+class LongWorker:
+    """The parent process."""
+
+    def __init__(self, settings: Settings, device: str, worker_id: str) -> None:
+        """Opens nothing but the database's pool."""
+        self.settings = settings
+        self.db = Database(settings.database, pool_size=4)
+        self.node = f"{worker_id}@{socket.gethostname()}"
+        self.flower = Flower(Teller(settings, self.node))
+        self._alive = alive_file(settings, worker_id)
+        self._draining = threading.Event()
+        self._hurry = threading.Event()
+        self._stopped = threading.Event()
+        os.environ.update({WORKER_ID: worker_id, NODE: self.node, DEVICE: device})
+        known = sorted(kind.name for kind in kinds().values() if kind.pool == "long" and kind.runner)
+        facts = {"kinds": known, "code_version": code_version(), "node": self.node}
+        self.worker = workers.Worker(worker_id, socket.gethostname(), os.getpid(), "long", device, facts)
+
+    def run(self) -> int:
+        """Serve until told to stop; the exit status."""
+        workers.register(self.db, self.worker)
+        LongRequest.on_lost = staticmethod(self._child_died)
+        answer_revoke(self._cancel_soon)
+        app = make_app(self.settings)
+        app.conf.update(
+            include=["workers.longtask"],
+            # The child imports the kinds; on a busy machine that takes longer than Celery's 4 seconds.
+            worker_proc_alive_timeout=120.0,
+        )
+        # A spawned child finds its app by unpickling, and its tasks through `include`.
+        app.set_default()
+        self.controller = app.WorkController(
+            hostname=self.node, pool_cls="prefork", concurrency=1, task_events=True, queues=[queue("long")],
+            without_mingle=True, without_gossip=True, loglevel=logging.WARNING,
+        )  # fmt: skip
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.drain())
+        threading.Thread(target=self._look_after, name="heart", daemon=True).start()
+        log.info("worker %s takes jobs", self.worker.id)
+        self.controller.start()
+        self._stopped.set()
+        workers.gone(self.db, self.worker.id)
+        self._alive.unlink(missing_ok=True)
+        self.db.close()
+        log.info("worker %s has stopped", self.worker.id)
+        return 0
+
+    def drain(self) -> None:
+        """Take no more; let the running job reach a checkpoint within `drain_s`, then end it. Asked twice: at once."""
+        if self._draining.is_set():
+            self._hurry.set()
+            return
+        self._draining.set()
+        threading.Thread(target=self._drain, name="drain", daemon=True).start()
+
+    def _drain(self) -> None:
+        consumer = getattr(self.controller, "consumer", None)
+        if consumer is not None and consumer.hub is not None and consumer.task_consumer is not None:
+            consumer.hub.call_soon(consumer.task_consumer.cancel)
+        self._try(lambda: workers.drain(self.db, self.worker.id))
+        until = time.monotonic() + self.settings.drain_s
+        while self._busy() and time.monotonic() < until and not self._hurry.is_set():
+            time.sleep(0.05)
+        if self._busy():
+            self._kill_child()
+            self._try(lambda: jobs.abandon_worker(self.db, self.worker.id, charge=False))
+        celery_state.should_stop = 0
+        if consumer is not None and consumer.hub is not None:
+            consumer.hub.call_soon(lambda: None)
+
+    def _look_after(self) -> None:
+        process = psutil.Process()
+        while not self._stopped.is_set():
+            self._try(lambda: self._beat(process))
+            if self._busy() and self._silent():
+                log.error("the child has not moved for %.0f s; it is killed", SILENT_S)
+                self._kill_child()
+            self._stopped.wait(self.settings.heartbeat_s)
+
+    def _beat(self, process: psutil.Process) -> None:
+        memory = {"rss": sum(one.memory_info().rss for one in (process, *process.children()))}
+        running = [request.id for request in list(celery_state.active_requests)]
+        state = "draining" if self._draining.is_set() else "running"
+        told = workers.heartbeat(self.db, self.worker.id, running, memory, state)
+        if told is None:
+            workers.register(self.db, self.worker)
+        elif told == "drain" and not self._draining.is_set():
+            self.drain()
+
+    def _busy(self) -> bool:
+        return bool(celery_state.active_requests) or bool(celery_state.reserved_requests)
+
+    def _silent(self) -> bool:
+        """Whether a job runs whose child no longer touches its file. The file is there once the job has begun."""
+        try:
+            return time.time() - self._alive.stat().st_mtime > SILENT_S
+        except FileNotFoundError:
+            return False
+
+    def _kill_child(self) -> None:
+        for request in list(celery_state.active_requests):
+            pid = getattr(request, "worker_pid", None)
+            if isinstance(pid, int):
+                os.kill(pid, signal.SIGKILL)
+
+    def _child_died(self, job_id: str) -> None:
+        """Its job goes back to the queue at once; a crash is charged, for the job may be what kills."""
+        self._alive.unlink(missing_ok=True)
+        if self._draining.is_set():
+            return
+        taken: list[Any] = []
+        most = self.settings.max_crashes
+        self._try(lambda: taken.extend(jobs.abandon_worker(self.db, self.worker.id, charge=True, max_crashes=most)))
+        job = reading.get(self.db, job_id)
+        if job is None:
+            return
+        shown = {"failed": self.flower.failed(job_id, "worker-crashed"), "cancelled": self.flower.revoked(job_id)}
+        self.flower.tell([shown.get(job.state.value, self.flower.retried(job_id, "worker-lost"))])
+
+    def _cancel_soon(self, ids: list[str]) -> None:
+        def cancel() -> None:
+            for job_id in ids:
+                answer = jobs.request_cancel(self.db, job_id, None)
+                if answer is not None and answer.state.value == "cancelled":
+                    self.flower.tell([self.flower.revoked(job_id)])
+
+        threading.Thread(target=lambda: self._try(cancel), name="cancel", daemon=True).start()
+
+    def _try(self, step: Any) -> None:
+        try:
+            step()
+        except DatabaseUnavailable:
+            log.warning("the database is away")
+        except Exception as error:
+            log.error("%s in the long worker: %s", type(error).__name__, where(error))
