@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -49,7 +50,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Se
     """A table without vertical lines; the columns named in `right` hold numbers. Long cells fold, nothing is cut."""
     drawn = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
     for column in columns:
-        drawn.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        whole = column == "id"  # to be copied in one piece
+        drawn.add_column(column, justify="right" if column in right else "left", overflow="fold", no_wrap=whole)
     for row in rows:
         drawn.add_row(*(styled("" if cell is None else cell) for cell in row))
     return drawn
@@ -66,6 +68,12 @@ def lines(pairs: Iterable[tuple[str, object]]) -> None:
 def as_json(value: Any) -> None:
     """Print `value` as indented JSON."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def when(text: str) -> str:
+    """An RFC 3339 time in few columns: the local time of day where it is today, else the date."""
+    at, now = datetime.fromisoformat(text).astimezone(), datetime.now().astimezone()
+    return at.strftime("%H:%M:%S" if at.date() == now.date() else "%Y-%m-%d")
 
 
 def clock(text: str | None) -> str:
@@ -129,3 +137,20 @@ def bar(what: str, total: float) -> Iterator[Callable[[float], None]]:
     with Progress(*columns, console=screen, transient=True) as progress:
         task = progress.add_task(escape(what), total=total or 1.0)
         yield lambda amount: progress.advance(task, amount)
+
+
+@contextmanager
+def progress_line(what: str) -> Iterator[Callable[[str], None]]:
+    """A line that is rewritten on a terminal while work goes on; a report that ends in a full stop stays.
+
+    Elsewhere only the lines that stay are printed.
+    """
+    live = sys.stdout.isatty()
+
+    def report(text: str) -> None:
+        if text.endswith("."):
+            click.echo(f"\r\x1b[K{text}" if live else text)
+        elif live:
+            click.echo(f"\r\x1b[K{what}: {text} ...", nl=False)
+
+    yield report

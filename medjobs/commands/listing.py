@@ -48,7 +48,7 @@ def _row(job: dict[str, Any]) -> tuple[object, ...]:
     from medjobs import screen
 
     took = screen.span(screen.seconds_between(job["started_at"], job["finished_at"]))
-    return job["id"], job["kind"], job["state"], model_name(job["model"]), screen.clock(job["created_at"]), took
+    return job["id"], job["kind"], job["state"], model_name(job["model"]), screen.when(job["created_at"]), took
 
 
 def model_name(model: dict[str, Any] | None) -> str:
@@ -138,9 +138,9 @@ def models(raw: bool) -> None:
 
 
 def _model(model: dict[str, Any]) -> tuple[object, ...]:
-    versions = [v["version"] if isinstance(v, dict) else v for v in model.get("versions", [])]
-    aliases = ", ".join(f"{name} = {number}" for name, number in model.get("aliases", {}).items())
-    return model["name"], model["kind"], ", ".join(map(str, versions)), aliases, model.get("summary", "")
+    aliases = ", ".join(f"{name} = {number}" for name, number in model["aliases"].items())
+    versions = ", ".join(str(version["version"]) for version in model["versions"])
+    return model["name"], model["kind"], versions, aliases, model["versions"][0]["summary"]
 
 
 @click.command()
@@ -165,6 +165,6 @@ def workers(raw: bool) -> None:
 def _worker(worker: dict[str, Any]) -> tuple[object, ...]:
     from medjobs import screen
 
-    memory = worker.get("memory_bytes") or worker.get("memory")
-    size = screen.size(memory) if isinstance(memory, int | float) else ""
-    return worker["id"], worker["pool"], worker["device"], worker.get("pid"), size, len(worker.get("running") or ())
+    memory = (worker["memory"] or {}).get("rss")
+    size = "" if memory is None else screen.size(memory)
+    return worker["id"], worker["pool"], worker["device"], worker["pid"], size, worker["running"]

@@ -30,7 +30,8 @@ def up(port: int, host: str, devices: str, flower_port: int | None) -> int:
     from medjobs.environment import read_settings
     from medjobs.stack.embedded import Options, Stack
 
-    stack = Stack(read_settings(), Options(host, port, flower_port, expanded(devices)), say=click.echo)
+    found = expanded(devices)
+    stack = Stack(read_settings(), Options(host, port, flower_port, (found,), found.partition(",")[0]), say=click.echo)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: ended.set())
@@ -53,12 +54,12 @@ def up(port: int, host: str, devices: str, flower_port: int | None) -> int:
     return 0
 
 
-def expanded(devices: str) -> tuple[str, ...]:
-    """`auto`, `cpu` or `0,1` as the devices of this machine, one inference worker each."""
+def expanded(devices: str) -> str:
+    """`auto`, `cpu` or `0,1` as the devices of this machine, separated by commas; one inference worker each."""
     from workers.devices import expand
 
     try:
-        return tuple(expand(devices))
+        return ",".join(expand(devices))
     except ValueError as error:
         raise Trouble(
             f"--devices {devices}: {error}", "Use auto, cpu, or the numbers that nvidia-smi lists.", USAGE

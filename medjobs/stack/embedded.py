@@ -37,11 +37,19 @@ class Options:
     flower_port: int | None = None
     """None: 5555 or, where that is taken, a free one."""
 
-    devices: tuple[str, ...] = ("cpu",)
-    """One inference worker each; a device may stand twice."""
+    inference: tuple[str, ...] = ("cpu",)
+    """The `--devices` of each inference supervisor: ("0,1",) is one that keeps a worker on each of two GPUs."""
 
-    environment: Mapping[str, str] = field(default_factory=dict)
-    """Added to the children's environment."""
+    long: str = "cpu"
+    """Device of the long-job worker."""
+
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    """What the children inherit."""
+
+    @property
+    def workers(self) -> int:
+        """How many workers there are when all run: the inference workers and the long one."""
+        return 1 + sum(len(devices.split(",")) for devices in self.inference)
 
 
 class Stack:
@@ -101,12 +109,10 @@ class Stack:
             self._add("redis", redis.command(redis.executable(), self.home.redis_socket), stage=1)
         bind = f"{self.options.host}:{self.port}"
         self._add("api", _python("api", "--bind", bind, "--url-file", str(self.home.path / "bound")))
-        for device in self.options.devices:
-            name, number = f"worker-{device.replace(':', '')}", 2
-            while name in self.children:
-                name, number = f"worker-{device.replace(':', '')}-{number}", number + 1
-            self._add(name, _python("workers", "--pool", "inference", "--devices", device))
-        self._add("worker-long", _python("workers", "--pool", "long", "--devices", ",".join(self.options.devices[:1])))
+        for number, devices in enumerate(self.options.inference, 1):
+            name = "inference" if number == 1 else f"inference-{number}"
+            self._add(name, _python("workers", "--pool", "inference", "--devices", devices))
+        self._add("long", _python("workers", "--pool", "long", "--devices", self.options.long))
         self._add("keeper", _python("workers.keeper"))
         if not self.home.flower_password.exists():
             write_secret(self.home.flower_password, secrets.token_urlsafe(18))
@@ -119,7 +125,7 @@ class Stack:
 
     def _environment(self) -> dict[str, str]:
         drain = {"MEDJOBS_DRAIN_S": str(min(self.settings.drain_s, DRAIN_S))}
-        return {**os.environ, **for_service(self.settings), **drain, **self.options.environment}
+        return {**self.options.environment, **for_service(self.settings), **drain}
 
     def _watch_over(self) -> None:
         # The warden holds the lock too: after a kill -9 no second stack starts before the first one's children ended.
@@ -164,7 +170,7 @@ class Stack:
         report("API")
         self._until(lambda: self._get("/readyz") is not None, READY_S, "The API")
         report("workers")
-        self._until(lambda: self._live_workers() >= len(self.options.devices) + 1, READY_S, "A worker")
+        self._until(lambda: len(self.live()) >= self.options.workers, READY_S, "A worker")
         report("Flower")
         self._until(lambda: not ports.is_free(LOOPBACK, self.flower_port), READY_S, "Flower")
 
@@ -189,13 +195,22 @@ class Stack:
         except MedjobsError:
             return None
 
-    def _live_workers(self) -> int:
-        """Workers of this start that are live; those of an earlier start may still be listed for some seconds."""
-        answer = self._get("/v1/workers") or {"workers": []}
-        return sum(worker.get("pid") in self._pids() for worker in answer["workers"])
+    def live(self) -> list[dict[str, Any]]:
+        """The live workers of this start, as the API lists them, each with `child`: the name of its child here.
 
-    def _pids(self) -> set[int]:
-        return {child.pid for child in self.children.values()} - {0}
+        Workers of an earlier start may still be listed for some seconds; their processes are of no group of ours.
+        """
+        groups = {child.pid: name for name, child in self.children.items() if child.pid}
+        answer = self._get("/v1/workers") or {"workers": []}
+        found = []
+        for worker in answer["workers"]:
+            try:
+                group = os.getpgid(worker["pid"])
+            except ProcessLookupError:
+                continue
+            if group in groups:
+                found.append({**worker, "child": groups[group]})
+        return found
 
     def tend(self) -> None:
         """Note what died, and start again what is due. To be called a few times a second."""

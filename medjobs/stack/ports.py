@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from typing import Any
 
 from medjobs.failing import Trouble
 
@@ -43,7 +44,8 @@ def holder(port: int) -> str | None:
     import psutil
 
     try:
-        for connection in psutil.net_connections("tcp"):
+        connections: list[Any] = psutil.net_connections("tcp")
+        for connection in connections:
             if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
                 return f"pid {connection.pid} ({psutil.Process(connection.pid).name()})"
     except psutil.Error:
