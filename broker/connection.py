@@ -17,11 +17,13 @@ def connect(url: str, timeout_s: float) -> redis.Redis:
 
     redis-py retries three times with growing pauses unless told otherwise, which would hold a submit for seconds.
     """
+    address = client_url(url)
+    # redis-py's unix socket connections refuse the options of TCP.
+    tcp = {} if address.startswith("unix:") else {"socket_connect_timeout": timeout_s / 2, "socket_keepalive": True}
     return redis.Redis.from_url(
-        client_url(url),
+        address,
         socket_timeout=timeout_s / 2,
-        socket_connect_timeout=timeout_s / 2,
-        socket_keepalive=True,
+        **tcp,
         retry=Retry(NoBackoff(), 0),
         retry_on_timeout=False,
     )
