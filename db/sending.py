@@ -65,6 +65,9 @@ def _marking(dialect: str) -> Update:
 
 
 _PATIENCE = case(*((_JOBS.c.send_count == n, float(2 ** (n - 1))) for n in range(1, 6)), else_=float(2**_LAST_BACKOFF))
+_LISTED = case((_JOBS.c.priority + _JOBS.c.boost > 9, 9), else_=_JOBS.c.priority + _JOBS.c.boost)
+"""The priority of the list in which a job's message stands."""
+
 _BEFORE = func.coalesce(bindparam("before", type_=Float(53)), now())
 _LOST = (
     select(*_COLUMNS)
@@ -72,6 +75,7 @@ _LOST = (
         _DUE,
         _JOBS.c.pool == bindparam("pool", type_=_JOBS.c.pool.type),
         _JOBS.c.sent_at < _BEFORE - bindparam("resend_s", type_=Float(53)) * _PATIENCE,
+        func.coalesce(bindparam("priority", type_=Integer()), _LISTED) == _LISTED,
     )
     .order_by((_JOBS.c.priority + _JOBS.c.boost).desc(), _JOBS.c.id)
     .limit(bindparam("most"))
@@ -79,12 +83,18 @@ _LOST = (
 
 
 def lost(
-    db: Database, pool: str, *, before: float | None = None, resend_s: float = 10.0, limit: int = 20_000
+    db: Database,
+    pool: str,
+    *,
+    before: float | None = None,
+    resend_s: float = 10.0,
+    limit: int = 20_000,
+    priority: int | None = None,
 ) -> list[Message]:
     """Queued jobs whose message must be gone: sent more than `resend_s` before `before`, the `sent_at` of the oldest
     message that still waits (None: the list is empty, so before now). The wait doubles with each sending, 32-fold at
-    most."""
-    asked = {"pool": pool, "before": before, "resend_s": resend_s, "most": limit}
+    most. `priority` narrows to the jobs whose messages stand in that priority's list."""
+    asked = {"pool": pool, "before": before, "resend_s": resend_s, "most": limit, "priority": priority}
     return [_effective(row) for row in db.query(lambda c: c.execute(_LOST, asked).all())]
 
 

@@ -35,11 +35,13 @@ class Disk:
         with named(self.place):
             self._temporary.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(dir=self._temporary)
-        path = Path(name)
+        path, stream = Path(name), os.fdopen(handle, "wb")
         try:
-            with os.fdopen(handle, "wb") as stream:
-                yield stream, path
+            yield stream, path
         finally:
+            # What matters was flushed by `publish`; on a full disk, closing flushes once more and fails once more.
+            with contextlib.suppress(OSError):
+                stream.close()
             path.unlink(missing_ok=True)
 
     def publish(self, stream: BinaryIO, temporary: Path, path: str) -> None:

@@ -16,8 +16,6 @@ from storage.errors import BadName, TooLarge
 from storage.remote import Remote
 from storage.trouble import named
 
-_FLUSH = 1 << 16
-
 
 class Stored(NamedTuple):
     """What was put: its content hash ("sha256:" and hex) and its size in bytes."""
@@ -33,7 +31,7 @@ class Storage:
     """
 
     def __init__(self, url: str, cache: Path | None = None) -> None:
-        """`url`: `file:///folder` or a path (the fast way), or any URL of fsspec. `cache`: local copies of the latter."""
+        """`url`: `file:///folder` or a path (the fast way), or any of fsspec's; `cache`: local copies of the latter."""
         parts = urlsplit(url)
         self._place: Disk | Remote
         if parts.scheme in ("", "file"):
@@ -76,8 +74,11 @@ class Storage:
     def intact(self, digest: str) -> bool:
         """Whether the bytes are there and still have their hash (reads them all)."""
         try:
+            hasher = hashlib.sha256()
             with self.open(digest) as stream, named(self._place.place):
-                return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}" == digest
+                while chunk := stream.read(1 << 20):
+                    hasher.update(chunk)
+            return f"sha256:{hasher.hexdigest()}" == digest
         except FileNotFoundError:
             return False
 

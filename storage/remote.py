@@ -15,8 +15,6 @@ import fsspec
 
 from storage.trouble import named
 
-_CHUNK = 1 << 20
-
 
 class Remote:
     """Paths are relative to the URL's folder, as storage/names.py makes them.
@@ -39,12 +37,18 @@ class Remote:
         """A local temporary file, deleted at the end."""
         with tempfile.TemporaryDirectory(prefix="medjobs-upload-") as folder:
             path = Path(folder) / "file"
-            with named(folder), path.open("wb") as stream:
+            with named(folder):
+                stream = path.open("wb")
+            try:
                 yield stream, path
+            finally:
+                with suppress(OSError):
+                    stream.close()
 
     def publish(self, stream: BinaryIO, temporary: Path, path: str) -> None:
         """Upload the written file."""
-        stream.flush()
+        with named(str(temporary.parent)):
+            stream.flush()
         with named(self.place):
             self._fs.put_file(str(temporary), self._full(path))
 

@@ -52,7 +52,7 @@ def _unprivileged() -> pwd.struct_passwd | None:
 
 
 class Postgres:
-    """One server, durable as in production. `fresh()` makes a database; `template()` one that the next are cloned from."""
+    """One server, durable as in production; `fresh()` makes a database, empty or cloned from a template."""
 
     def __init__(self) -> None:
         binaries = find_binaries()
@@ -78,7 +78,7 @@ class Postgres:
             "UTF8",
             "--no-sync",
         ]
-        made = subprocess.run([*initdb, "--locale=C"], capture_output=True, cwd=self.folder, **self._as_user())
+        made = subprocess.run([*initdb, "--locale=C"], capture_output=True, cwd=self.folder, **self._as_user())  # type: ignore[call-overload]
         if made.returncode != 0:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise NoPostgres(f"initdb failed: {made.stderr.decode(errors='replace').strip()[-300:]}")
