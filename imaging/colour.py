@@ -21,7 +21,8 @@ def eight_bits(values: NDArray[Any], bits: int) -> NDArray[np.uint8]:
         same: NDArray[np.uint8] = values
         return same
     scaled = np.rint(np.clip(values.astype(np.float64), 0, None) * (255 / (2**bits - 1)))
-    return np.minimum(scaled, 255).astype(np.uint8)
+    narrow: NDArray[np.uint8] = np.minimum(scaled, 255).astype(np.uint8)
+    return narrow
 
 
 def partial_to_rgb(ybr: NDArray[Any]) -> NDArray[np.uint8]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from pydicom.dataset import FileDataset
 from pydicom.encaps import generate_frames
 from pydicom.pixels.decoders.base import get_decoder
 
-from imaging import codestream, jpeg12, rle
+from imaging import codestream, jpegturbo, rle
 from imaging.attributes import array, required, tag_name
 from imaging.header import Header
 from imaging.parsing import Parsed
@@ -22,11 +22,10 @@ NATIVE_BIG = "1.2.840.10008.1.2.2"
 RLE = "1.2.840.10008.1.2.5"
 _JPEG = "1.2.840.10008.1.2.4."
 JPEG_EXTENDED = _JPEG + "51"
+LOSSLESS_JPEG = (_JPEG + "57", _JPEG + "70")
 PLUGINS = {
-    _JPEG + "50": "gdcm",
-    _JPEG + "51": "gdcm",
-    _JPEG + "57": "gdcm",
-    _JPEG + "70": "gdcm",
+    _JPEG + "50": "pillow",
+    _JPEG + "51": "pillow",
     _JPEG + "80": "pyjpegls",
     _JPEG + "81": "pyjpegls",
     _JPEG + "90": "pylibjpeg",
@@ -36,6 +35,15 @@ PLUGINS = {
     _JPEG + "203": "pylibjpeg",
 }
 """Transfer syntax -> the decoder that pydicom is told to use; "pylibjpeg" means its OpenJPEG half (MIT)."""
+_PROCESSES: dict[str, tuple[tuple[int, ...], range]] = {
+    _JPEG + "50": ((0xC0,), range(8, 9)),
+    _JPEG + "51": ((0xC0, 0xC1), range(8, 13, 4)),
+    _JPEG + "57": ((0xC3,), range(2, 17)),
+    _JPEG + "70": ((0xC3,), range(2, 17)),
+    _JPEG + "80": ((0xF7,), range(2, 17)),
+    _JPEG + "81": ((0xF7,), range(2, 17)),
+}
+"""Transfer syntax -> the JPEG processes (SOFn) and sample precisions that it may hold (PS3.5 8.2.1 and 8.2.3)."""
 _SUBSAMPLED = ("YBR_FULL_422", "YBR_PARTIAL_422")
 
 Pixels = NDArray[Any]
@@ -51,8 +59,8 @@ def decode(parsed: Parsed, header: Header) -> tuple[Pixels, str]:
         return _by_pydicom(parsed, header, "")
     if syntax == RLE:
         return _rle(parsed.dataset, header), header.photometric_interpretation
-    if syntax == JPEG_EXTENDED and header.bits_stored > 8:
-        return _jpeg12(parsed.dataset, header), header.photometric_interpretation
+    if syntax in LOSSLESS_JPEG or (syntax == JPEG_EXTENDED and header.bits_stored > 8):
+        return _jpeg(parsed.dataset, header), header.photometric_interpretation
     if syntax not in PLUGINS:
         raise UnsupportedTransferSyntax(tag="(0002,0010) TransferSyntaxUID", accepted=supported())
     return _by_pydicom(parsed, header, PLUGINS[syntax])
@@ -60,7 +68,7 @@ def decode(parsed: Parsed, header: Header) -> tuple[Pixels, str]:
 
 def supported() -> list[str]:
     """Every transfer syntax UID that is decoded."""
-    return [*NATIVE_LITTLE, NATIVE_BIG, RLE, *PLUGINS]
+    return [*NATIVE_LITTLE, NATIVE_BIG, RLE, *LOSSLESS_JPEG, *PLUGINS]
 
 
 def _stored_type(header: Header, keyword: str) -> np.dtype[Any]:
@@ -131,17 +139,15 @@ def _rle(dataset: FileDataset, header: Header) -> Pixels:
     return unused_bits_cleared(stored, header)
 
 
-def _jpeg12(dataset: FileDataset, header: Header) -> Pixels:
-    """JPEG Extended of 12 bits: pydicom refuses it without a GPL decoder, GDCM itself decodes it."""
+def _jpeg(dataset: FileDataset, header: Header) -> Pixels:
+    """JPEG that only libjpeg-turbo decodes safely: lossless, and Extended of 12 bits."""
     shape = _shape(header)
-    if header.bits_allocated != 16 or len(shape) != 3:
-        raise UnsupportedTransferSyntax(tag="(0002,0010) TransferSyntaxUID", accepted=supported())
     stored = np.empty(shape, _stored_type(header, "PixelData"))
     with _Coded():
         _check_claims(dataset, header)
         for index, frame in enumerate(_frames(dataset, header)):
-            plain = jpeg12.decode_frame(frame, header.rows, header.columns, header.bits_stored)
-            stored[index] = np.frombuffer(plain, stored.dtype).reshape(shape[1:])
+            # Unsigned numbers that fill a signed type wrap around, which is how DICOM stores signed lossless JPEG.
+            stored[index] = jpegturbo.decode_frame(frame, shape[1:]).astype(stored.dtype)
     return unused_bits_cleared(stored, header)
 
 
@@ -162,17 +168,24 @@ def _by_pydicom(parsed: Parsed, header: Header, plugin: str) -> tuple[Pixels, st
 
 
 def _check_claims(dataset: FileDataset, header: Header) -> None:
-    """A decoder allocates by the frame's own header, so that must agree with the attributes that were checked."""
-    size: Callable[[bytes], tuple[int, int, int] | None] = codestream.jpeg_size
-    if int(header.transfer_syntax_uid.rsplit(".", 1)[1]) >= 90:
-        size = codestream.jpeg2000_size
+    """A decoder allocates and dispatches by the frame's own header: it must agree with the checked attributes."""
+    syntax = header.transfer_syntax_uid
+    jpeg = syntax in _PROCESSES
     for frame in _frames(dataset, header):
-        claimed = size(frame)
-        if claimed is None:
+        claim = codestream.jpeg_claim(frame) if jpeg else codestream.jpeg2000_claim(frame)
+        if claim is None:
             raise DecodeFailed("A compressed frame has no readable header.", tag=tag_name("PixelData"))
-        if claimed != (header.rows, header.columns, header.samples_per_pixel):
-            raise DecodeFailed("A compressed frame has another size than Rows, Columns and SamplesPerPixel say.",
-                               tag=tag_name("Rows"))  # fmt: skip
+        if (claim.rows, claim.columns, claim.components) != (header.rows, header.columns, header.samples_per_pixel):
+            text = "A compressed frame has another size than Rows, Columns and SamplesPerPixel say."
+            raise DecodeFailed(text, tag=tag_name("Rows"))
+        if claim.precision > header.bits_allocated or (jpeg and not _fits(claim, *_PROCESSES[syntax])):
+            text = "A compressed frame has a process or precision that its transfer syntax or BitsAllocated excludes."
+            raise DecodeFailed(text, tag=tag_name("BitsAllocated"))
+
+
+def _fits(claim: codestream.Claim, processes: tuple[int, ...], precisions: range) -> bool:
+    """Decoders choose their code by process and precision, so strange ones never reach them."""
+    return claim.process in processes and claim.precision in precisions
 
 
 class _Coded:

@@ -19,7 +19,7 @@ from imaging import quiet
 from imaging.limits import Limits
 from jobs.errors import BrokenHeader, EmptyInput, InputError, LimitExceeded, NotAnImage, TruncatedInput
 
-quiet.silence()
+quiet.silence_pydicom()
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _DEFLATED = str(DeflatedExplicitVRLittleEndian).encode()

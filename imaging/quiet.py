@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import sys
 
-import gdcm
 import pydicom
 import pydicom.config
 import pydicom.misc
@@ -18,12 +17,6 @@ import pydicom.misc
 
 def _say_nothing(msg: str, category: type[Warning] | None = None, stacklevel: int = 1) -> None:
     """Stand in for `pydicom.misc.warn_and_log`."""
-
-
-def silence() -> None:
-    """Silence both; called once by the module through which every parse goes, and safe to call again."""
-    silence_pydicom()
-    silence_gdcm()
 
 
 def silence_pydicom() -> None:
@@ -36,13 +29,6 @@ def silence_pydicom() -> None:
     # Validation of values only produces the warnings above, and costs time.
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     _switch_off("pydicom")
-
-
-def silence_gdcm() -> None:
-    """Switch GDCM's messages off: they go to the process's own standard error, past every logger."""
-    gdcm.Trace.DebugOff()
-    gdcm.Trace.WarningOff()
-    gdcm.Trace.ErrorOff()
 
 
 def _switch_off(logger: str) -> None:

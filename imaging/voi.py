@@ -56,8 +56,8 @@ class Voi:
     def apply(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
         """Brightness 0 to 1 of one frame; without table and window, from its least to its greatest value."""
         if self.lut is not None:
-            entries: NDArray[np.float64] = self.lut.apply(values).astype(np.float64)
-            return entries / (2**self.lut.bits - 1)
+            brightness: NDArray[np.float64] = self.lut.apply(values).astype(np.float64) / (2**self.lut.bits - 1)
+            return brightness
         if self.window is not None:
             return self.window.apply(values)
         low, high = float(values.min()), float(values.max())
