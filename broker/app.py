@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from celery import Celery
 from kombu.entity import Exchange, Queue
@@ -18,11 +18,17 @@ def make_app(settings: Settings) -> Celery:
     return app
 
 
+def _queue(name: str) -> Queue:
+    make: Any = Queue  # kombu's constructors carry no types
+    exchange: Any = Exchange
+    return cast(Queue, make(name, exchange(name), routing_key=name))
+
+
 def _messages() -> dict[str, Any]:
     """What a message is, and where it goes."""
     return {
         # Two queues, one per sort of worker; a name that nobody consumes is a mistake, so none is made on the fly.
-        "task_queues": [Queue(queue(pool), Exchange(queue(pool)), routing_key=queue(pool)) for pool in POOLS],
+        "task_queues": [_queue(queue(pool)) for pool in POOLS],
         "task_default_queue": queue("inference"),
         "task_create_missing_queues": False,
         # JSON only: a pickle from whoever reaches Redis would run code in the worker.

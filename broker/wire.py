@@ -34,7 +34,7 @@ def origin() -> str:
 
 
 def task_message(message: Message, sent_at: float) -> bytes:
-    """One task message: protocol 2, the job's id its only argument; `sent_at` is epoch seconds by the sender's clock."""
+    """One task message: protocol 2, the job's id its only argument; `sent_at`: epoch seconds by the sender's clock."""
     body = json.dumps([[message.id], {}, _EMBEDDED])
     headers: dict[str, Any] = {
         "lang": "py",

@@ -52,6 +52,10 @@ class Settings(BaseModel):
     retention_days: float | None = Field(default=None, description="Records are kept this long; empty: for ever.")
     blob_grace_s: float = Field(default=3600.0, description="Bytes without an owner are deleted after this.")
 
+    webhook_allow: str = Field(
+        default="", description="Hosts and networks (10.1.0.0/16) that webhooks may call though private or not https."
+    )
+
     api_threads: int = Field(default=64, description="Request threads per API process.")
     inference_threads: int = Field(default=96, description="Jobs that one inference worker holds: three full batches.")
     torch_threads: int = Field(default=1, description="Threads of one predict on a CPU; decoding takes the others.")

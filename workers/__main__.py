@@ -6,16 +6,14 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
-import logging
 import os
-import signal
 import socket
 import sys
 
 from jobs.ids import new_id
 from jobs.settings import Settings
 from workers.devices import expand
+from workers.starting import clean_path, die_with_parent, set_up_logging
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,9 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     settings.home.mkdir(parents=True, exist_ok=True)
     os.chdir(settings.home)
     clean_path()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("celery").setLevel(logging.WARNING)
-    logging.getLogger("kombu").setLevel(logging.WARNING)
+    set_up_logging()
     if options.device is None:
         from workers.supervisor import Supervisor
 
@@ -41,18 +37,6 @@ def main(arguments: list[str] | None = None) -> int:
     from workers.inference import InferenceWorker
 
     return InferenceWorker(settings, options.device, worker_id).run()
-
-
-def clean_path() -> None:
-    """A folder `models/` or `jobs/` in the working directory must not take the place of ours."""
-    here = {"", os.getcwd()}
-    sys.path[:] = [entry for entry in sys.path if entry not in here]
-
-
-def die_with_parent() -> None:
-    """On Linux: SIGTERM when the supervisor dies, so that no worker outlives it unseen."""
-    if sys.platform == "linux" and os.environ.get("MEDJOBS_SUPERVISED"):
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def _parser() -> argparse.ArgumentParser:

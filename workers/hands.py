@@ -38,7 +38,7 @@ class Hands:
                     activity.begin("encode", ())
                     work()
             except Exception as error:
-                # The line answers for its own exceptions; one that gets here is a defect, and its job meets its timeout.
+                # The line answers for its own exceptions: one that gets here is a defect, and its job times out.
                 log.error("%s in a hand: %s", type(error).__name__, where(error))
             finally:
                 activity.end()

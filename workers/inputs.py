@@ -75,7 +75,4 @@ class Inputs:
 
 def digests(inputs: Iterable[Any]) -> list[Any]:
     """The inputs by their hashes, for the provenance: files are their hash, inline data is left out."""
-    shown: list[Any] = []
-    for given in inputs:
-        shown.append(given if isinstance(given, str) or "data" not in given else {"data": "inline"})
-    return shown
+    return [given if isinstance(given, str) or "data" not in given else {"data": "inline"} for given in inputs]

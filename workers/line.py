@@ -97,7 +97,8 @@ class Line:
         except ValidationError:
             attempt = Attempt(claim, kind, kind.params.model_construct())
             self.held[claim.id] = attempt
-            return self.end(failed(attempt, JobError("This worker's version of the kind refuses the parameters.")))
+            self.end(failed(attempt, JobError("This worker's version of the kind refuses the parameters.")))
+            return
         attempt = Attempt(claim, kind, params)
         self.held[claim.id] = attempt
         loaded = self.models.get(attempt)
@@ -123,7 +124,8 @@ class Line:
         try:
             sources = inputs.sources(attempt.claim.inputs) or [Source()]
         except Exception as error:
-            return self._give_up(attempt, as_job_error(error, "fetch"))
+            self._give_up(attempt, as_job_error(error, "fetch"))
+            return
         attempt.warnings += inputs.warnings
         attempt.begin(sources)
         loaded.batcher.expect(len(sources))
@@ -138,13 +140,15 @@ class Line:
         source = sources[unit.position]
         if attempt.ended or isinstance(source, JobError):
             loaded.batcher.expect(-1)
-            return self._settle(unit, source if isinstance(source, JobError) else JobError())
+            self._settle(unit, source if isinstance(source, JobError) else JobError())
+            return
         begun = time.monotonic()
         try:
             unit.decoded = loaded.predictor.decode(source, attempt.params)
         except Exception as error:
             loaded.batcher.expect(-1)
-            return self._item_failed(unit, as_job_error(error, "decode"))
+            self._item_failed(unit, as_job_error(error, "decode"))
+            return
         attempt.spend("decode_s", time.monotonic() - begun)
         loaded.batcher.put(unit)
 

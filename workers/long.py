@@ -1,6 +1,6 @@
 """The long-job worker: Celery's prefork pool with one child, started by `spawn` and killed by its pid.
 
-This process never imports torch. It beats the heart, carries the orders (drain, cancel) as columns that the child reads,
+This process never imports torch. It beats the heart, gives its orders (drain, cancel) as columns that the child reads,
 and ends a child that no longer moves.
 """
 
@@ -35,7 +35,7 @@ from workers.receiving import answer_revoke
 log = logging.getLogger("medjobs.workers")
 
 SILENT_S = 60.0
-"""A busy child that has not touched its file for this long holds the interpreter's lock in foreign code: it is killed."""
+"""A busy child whose file was not touched for so long holds the interpreter's lock in foreign code: it is killed."""
 
 
 class LongWorker:

@@ -15,7 +15,6 @@ from typing import Any, cast
 from celery import Celery, Task
 from celery.worker import state as celery_state
 from celery.worker.control import Panel
-from kombu.asynchronous import Hub
 
 from broker.queues import task_name
 
@@ -69,7 +68,9 @@ class Place:
 
     def __init__(self, receive: Receive) -> None:
         """`receive` is told of each arriving id."""
-        self.hub: Hub | None = None
+        self.hub: Any = None
+        """Celery's event loop (kombu.asynchronous.Hub), once it runs."""
+
         self.receive = receive
         self._held: dict[str, Held] = {}
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from jobs.ids import new_id
 from jobs.settings import Settings
 from workers.devices import environment
+from workers.starting import SUPERVISED, child_environment
 
 log = logging.getLogger("medjobs.workers")
 
@@ -47,14 +48,15 @@ class Supervisor:
         """One child per device."""
         self._settings = settings
         self._children = [Child(pool, device, index) for index, device in enumerate(devices)]
+        self._base = {**child_environment(os.environ), SUPERVISED: "1"}
         self._stopping = threading.Event()
 
     def run(self) -> int:
         """Until SIGTERM or SIGINT; the exit status."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stopping.set())
-        while not self._stopping.is_set():
-            for child in self._children:
+        while not self._stopping.is_set() and self._children:
+            for child in list(self._children):
                 self._look_after(child)
             self._stopping.wait(0.1)
         self._stop()
@@ -68,19 +70,23 @@ class Supervisor:
         status = child.process.poll()
         if status is None:
             return
+        if status == 0:
+            log.info("worker %s has drained and stopped, as it was told", child.worker_id)
+            self._children.remove(child)
+            return
         lived = time.monotonic() - child.started_at
         child.pause_s = 0.5 if lived > CALM_S else min(LONGEST_PAUSE_S, child.pause_s * 2)
         child.due_at = time.monotonic() + (0.0 if status == EXIT_STUCK else child.pause_s)
         child.process = None
         log.warning("worker %s ended with status %d after %.0f s; another starts", child.worker_id, status, lived)
-        if status not in (0, EXIT_STUCK):
+        if status != EXIT_STUCK:
             self._bury(child)
 
     def _start(self, child: Child) -> None:
         child.worker_id = f"{socket.gethostname()}:{child.pool}:{child.index}:{new_id()[-6:]}"
         command = [sys.executable, "-P", "-m", "workers", "--pool", child.pool, "--device", child.device]
         command += ["--worker-id", child.worker_id]
-        child.process = subprocess.Popen(command, env=environment(child.device, os.environ), cwd=self._settings.home)
+        child.process = subprocess.Popen(command, env=environment(child.device, self._base), cwd=self._settings.home)
         child.started_at = time.monotonic()
 
     def _bury(self, child: Child) -> None:

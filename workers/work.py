@@ -1,4 +1,4 @@
-"""One attempt at a long job, as the code that does it sees it (jobs.running.Work), and the thread that watches over it."""
+"""One attempt at a long job: what its runner is handed (jobs.running.Work), and the thread that watches over it."""
 
 from __future__ import annotations
 

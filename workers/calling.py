@@ -1,0 +1,116 @@
+"""One HTTPS call to an address that was checked: no redirect, no second resolution, no private network."""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+TIMEOUT_S = 10.0
+MOST_ADDRESSES = 3
+
+
+class Refused(Exception):
+    """The target may not be called; the text says why, without the URL."""
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What may be called beside public https: host names, and networks, from MEDJOBS_WEBHOOK_ALLOW."""
+
+    hosts: frozenset[str]
+    networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Allowance:
+        """From "hooks.hospital.lan, 10.1.0.0/16"; raises ValueError for a network that is none."""
+        hosts, networks = set(), []
+        for part in (piece.strip().lower() for piece in text.split(",")):
+            if not part:
+                continue
+            try:
+                networks.append(ipaddress.ip_network(part))
+            except ValueError:
+                if "/" in part:
+                    raise
+                hosts.add(part)
+        return cls(frozenset(hosts), tuple(networks))
+
+    def covers(self, host: str, address: Address) -> bool:
+        """Whether the target was allowed by name or by network."""
+        return host.lower() in self.hosts or any(address in network for network in self.networks)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a call goes: the checked address, and the name that its certificate must have."""
+
+    host: str
+    address: str
+    port: int
+    path: str
+    tls: bool
+
+
+def resolve(url: str, allowance: Allowance) -> Target:
+    """Resolve the host once and check what came out; raises `Refused`, or OSError where it does not resolve."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme not in ("https", "http") or not host or parts.username is not None:
+        raise Refused("the URL is not plain https")
+    tls = parts.scheme == "https"
+    port = parts.port or (443 if tls else 80)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    for *_, place in found[:MOST_ADDRESSES]:
+        address = unwrapped(ipaddress.ip_address(str(place[0]).partition("%")[0]))
+        allowed = allowance.covers(host, address)
+        if allowed or (tls and public(address)):
+            return Target(host, str(place[0]), port, path, tls)
+    raise Refused("the host has no public address, or the URL is not https, and neither is allowed by name")
+
+
+def unwrapped(address: Address) -> Address:
+    """The IPv4 address inside an IPv6 one, where it is one: a private target must not hide in it."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else address)
+
+
+def public(address: Address) -> bool:
+    """Whether the address is on the open internet."""
+    return address.is_global and not address.is_multicast and not address.is_reserved
+
+
+class _Checked(http.client.HTTPConnection):
+    """Connects to the checked address and speaks to the named host."""
+
+    def __init__(self, target: Target, timeout_s: float) -> None:
+        super().__init__(target.host, target.port, timeout=timeout_s)
+        self._target = target
+
+    def connect(self) -> None:
+        plain = socket.create_connection((self._target.address, self._target.port), self.timeout)
+        if not self._target.tls:
+            self.sock = plain
+            return
+        self.sock = ssl.create_default_context().wrap_socket(plain, server_hostname=self._target.host)
+
+
+def post(target: Target, body: bytes, headers: Mapping[str, str], timeout_s: float = TIMEOUT_S) -> int:
+    """The status of one POST. A redirect is a status like any other. Raises OSError or http.client.HTTPException."""
+    connection = _Checked(target, timeout_s)
+    try:
+        connection.request("POST", target.path, body, dict(headers))
+        return connection.getresponse().status
+    finally:
+        connection.close()

@@ -1,0 +1,95 @@
+"""The keeper: `python -m workers.keeper`. It keeps the promise that nothing is lost; see workers/sweeps.py.
+
+A sweep that fails (a database or a Redis that is away) is tried again at its next turn. Any number may run; none leads.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from broker.dispatch import Dispatcher
+from db.engine import Database
+from jobs.errors import DatabaseUnavailable, StorageUnavailable
+from jobs.settings import Settings
+from storage.files import Storage
+from workers.blame import where
+from workers.starting import clean_path, set_up_logging
+from workers.sweeps import Sweeps
+from workers.webhooks import Webhooks
+
+log = logging.getLogger("medjobs.keeper")
+
+
+class Keeper:
+    """Two threads: one for the sweeps in turn, one for webhooks, whose targets may be slow."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Opens nothing yet."""
+        self._stopping = threading.Event()
+        self._db = Database(settings.database, pool_size=4)
+        sweeps = Sweeps(self._db, Storage(settings.storage), Dispatcher(settings), settings)
+        self._webhooks = Webhooks(self._db, settings)
+        often = settings.keeper_interval_s
+        self._every: dict[Callable[[], object], float] = {
+            sweeps.send_unsent: often,
+            sweeps.expire_leases: often,
+            sweeps.send_lost: min(5.0, settings.resend_s / 2),
+            sweeps.boost: min(30.0, settings.age_boost_s / 10),
+            sweeps.forget_inputs: 60.0,
+            sweeps.purge_records: 60.0,
+            sweeps.sweep_blobs: 60.0,
+            sweeps.sweep_folders: 60.0,
+            sweeps.tidy: 3600.0,
+        }
+        self._often = often
+
+    def run(self) -> int:
+        """Until SIGTERM or SIGINT; the exit status."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stopping.set())
+        calls = threading.Thread(target=self._loop, args=({self._webhooks.deliver: self._often},), daemon=True)
+        calls.start()
+        log.info("the keeper watches")
+        self._loop(self._every)
+        calls.join(15)
+        self._webhooks.close()
+        self._db.close()
+        return 0
+
+    def _loop(self, every: dict[Callable[[], object], float]) -> None:
+        due = dict.fromkeys(every, 0.0)
+        while not self._stopping.is_set():
+            for sweep, at in due.items():
+                if time.monotonic() >= at and not self._stopping.is_set():
+                    self._try(sweep)
+                    due[sweep] = time.monotonic() + every[sweep]
+            self._stopping.wait(min(self._often, 1.0))
+
+    def _try(self, sweep: Callable[[], object]) -> None:
+        name = getattr(sweep, "__name__", "sweep")
+        try:
+            sweep()
+        except (DatabaseUnavailable, StorageUnavailable) as error:
+            log.warning("%s: %s", name, error.code)
+        except Exception as error:
+            log.error("%s in %s: %s", type(error).__name__, name, where(error))
+
+
+def main() -> int:
+    """Read the settings from the environment and run; the exit status."""
+    settings = Settings.from_environment()
+    settings.home.mkdir(parents=True, exist_ok=True)
+    os.chdir(settings.home)
+    clean_path()
+    set_up_logging()
+    return Keeper(settings).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

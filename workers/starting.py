@@ -1,0 +1,48 @@
+"""How every process of this package starts: its import path, its log, its tie to its parent."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import site
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+SUPERVISED = "MEDJOBS_SUPERVISED"
+"""Environment variable by which a supervisor tells its children that they have one."""
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The folder that holds our packages: a checkout, or site-packages."""
+
+
+def clean_path() -> None:
+    """A folder `models/` or `jobs/` in the working directory must not take the place of ours.
+
+    Python puts the working directory first for `python -m`, and `-P` is not always there to stop it.
+    """
+    here = {"", os.getcwd()} - {str(ROOT)}
+    sys.path[:] = [entry for entry in sys.path if entry not in here]
+
+
+def child_environment(base: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a child, which runs with `-P` elsewhere: a checkout is found by PYTHONPATH alone."""
+    if str(ROOT) in (*site.getsitepackages(), site.getusersitepackages()):
+        return dict(base)
+    others = [entry for entry in base.get("PYTHONPATH", "").split(os.pathsep) if entry and entry != str(ROOT)]
+    return {**base, "PYTHONPATH": os.pathsep.join([str(ROOT), *others])}
+
+
+def set_up_logging() -> None:
+    """To standard error, ours from INFO, Celery's and kombu's from WARNING: at INFO they print a line per task."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for name in ("celery", "kombu", "amqp"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def die_with_parent() -> None:
+    """On Linux: SIGTERM when the supervisor dies, so that no worker outlives it unseen."""
+    if sys.platform == "linux" and os.environ.get(SUPERVISED):
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG

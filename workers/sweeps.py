@@ -1,0 +1,130 @@
+"""What the keeper does, one sweep a method. Each is idempotent and bounded, so any number of keepers may run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from broker.connection import UNREACHABLE
+from broker.dispatch import Dispatcher
+from broker.health import heads
+from broker.queues import POOLS, PRIORITIES
+from db import jobs, retention, workers
+from db.engine import Database
+from db.reading import running_fences
+from jobs.messages import Message
+from jobs.settings import Settings
+from jobs.states import FINAL, State
+from storage.files import Storage
+
+log = logging.getLogger("medjobs.keeper")
+
+DAY_S = 86_400.0
+SEND_AT_ONCE = 1000
+"""Messages in one round trip: Redis answers within a few milliseconds."""
+
+FOLDERS_AT_ONCE = 500
+"""Job folders that one sweep compares with the database."""
+
+
+class Sweeps:
+    """The sweeps over one database, one broker and one storage."""
+
+    def __init__(self, db: Database, storage: Storage, dispatcher: Dispatcher, settings: Settings) -> None:
+        """Opens nothing."""
+        self._db = db
+        self._storage = storage
+        self._dispatcher = dispatcher
+        self._settings = settings
+        self._folders: list[str] = []
+        """Folders of the storage that the sweep over them has still to look at."""
+
+    def send_unsent(self) -> None:
+        """Committed and never sent: Redis was away, or the job came back to the queue, or its time has come."""
+        while messages := jobs.to_send(self._db, SEND_AT_ONCE):
+            if self._send(messages) < SEND_AT_ONCE:
+                return
+
+    def send_lost(self) -> None:
+        """Sent, and the message is gone: older than the head of its list, which is served in the order of sending."""
+        resend_s = self._settings.resend_s
+        for pool in POOLS:
+            if not jobs.lost(self._db, pool, resend_s=resend_s, limit=1):
+                continue  # nothing was sent so long ago: the usual case, and one statement
+            for wire in PRIORITIES:
+                self._send_lost(pool, wire)
+
+    def _send_lost(self, pool: str, wire: int) -> None:
+        try:
+            head = heads(self._settings, pool)[wire]
+        except UNREACHABLE:
+            return  # nothing can be said, and nothing be sent
+        if head.waiting and head.sent_at is None:
+            return  # not one of our messages; whoever put it there is to take it away
+        lost = jobs.lost(
+            self._db, pool, before=head.sent_at, resend_s=self._settings.resend_s, priority=9 - wire, limit=20_000
+        )
+        for first in range(0, len(lost), SEND_AT_ONCE):
+            if self._send(lost[first : first + SEND_AT_ONCE]) == 0:
+                return
+        if lost:
+            log.warning("%d messages of %s were lost and are sent again", len(lost), pool)
+
+    def expire_leases(self) -> None:
+        """Jobs whose worker died, or cannot renew, go back to the queue under a higher fence."""
+        settings = self._settings
+        taken = jobs.expire_leases(self._db, worker_dead_s=settings.worker_dead_s, max_crashes=settings.max_crashes)
+        if taken:
+            log.warning("%d leases ran out; those jobs are free again", len(taken))
+
+    def boost(self) -> None:
+        """What waits long rises by one priority, and so into another list."""
+        self._send_all(jobs.boost(self._db, self._settings.age_boost_s))
+
+    def forget_inputs(self) -> None:
+        """Inputs of jobs that ended long ago."""
+        retention.forget_inputs(self._db, older_s=self._settings.keep_inputs_days * DAY_S)
+
+    def purge_records(self) -> None:
+        """Records of jobs that ended long ago, and their files."""
+        if self._settings.retention_days is None:
+            return
+        for job_id in retention.purge_records(self._db, older_s=self._settings.retention_days * DAY_S):
+            self._storage.delete_job(job_id)
+
+    def sweep_blobs(self) -> None:
+        """Bytes that no caller holds and no job reads."""
+        grace_s = self._settings.blob_grace_s
+
+        def remove(digest: str) -> bool:
+            return self._storage.delete(digest, older_s=grace_s)
+
+        retention.sweep_blobs(self._db, grace_s=grace_s, remove=remove)
+
+    def sweep_folders(self) -> None:
+        """Files of jobs that have no record, and of attempts that did not become the result."""
+        if not self._folders:
+            self._folders = self._storage.folders_of_jobs()
+        batch, self._folders = self._folders[:FOLDERS_AT_ONCE], self._folders[FOLDERS_AT_ONCE:]
+        known = running_fences(self._db, batch)
+        for job_id in batch:
+            state, fence = known.get(job_id, (None, 0))
+            if state is None:
+                self._storage.delete_job(job_id)
+            elif state in FINAL:
+                self._storage.delete_job(job_id, keep_fence=fence if state is State.SUCCEEDED else 0)
+
+    def tidy(self) -> None:
+        """Records of workers that are long gone, and what uploads that were cut off left behind."""
+        workers.prune(self._db, DAY_S)
+        self._storage.clean()
+
+    def _send_all(self, messages: Sequence[Message]) -> None:
+        for first in range(0, len(messages), SEND_AT_ONCE):
+            self._send(messages[first : first + SEND_AT_ONCE])
+
+    def _send(self, messages: Sequence[Message]) -> int:
+        sent = self._dispatcher.send(messages)
+        if sent:
+            jobs.mark_sent(self._db, sent)
+        return len(sent)
