@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import Float, Integer, Table, Text, Update, and_, bindparam, case, func, select, update
+from sqlalchemy import Float, Integer, Table, Text, Update, and_, bindparam, case, func, or_, select, update
 
 from db.batch import ids, relation
 from db.clock import now
@@ -27,17 +27,27 @@ def _effective(row: Any) -> Message:
 
 _COLUMNS = (_JOBS.c.id, _JOBS.c.kind, _JOBS.c.pool, _JOBS.c.priority, _JOBS.c.boost)
 _DUE = and_(_JOBS.c.state == State.QUEUED.value, func.coalesce(_JOBS.c.run_at, 0.0) <= now())
+_NOT_FRESH = or_(
+    _JOBS.c.attempt > 0,
+    _JOBS.c.run_at.is_not(None),
+    _JOBS.c.created_at <= now() - bindparam("fresh_s", type_=Float(53)),
+)
+
 _UNSENT = (
     select(*_COLUMNS)
-    .where(_DUE, _JOBS.c.sent_at.is_(None))
+    .where(_DUE, _JOBS.c.sent_at.is_(None), _NOT_FRESH)
     .order_by((_JOBS.c.priority + _JOBS.c.boost).desc(), _JOBS.c.id)
     .limit(bindparam("most"))
 )
 
 
-def to_send(db: Database, limit: int = 1000) -> list[Message]:
-    """Committed, due and never sent since they were last queued; the most urgent first."""
-    return [_effective(row) for row in db.query(lambda c: c.execute(_UNSENT, {"most": limit}).all())]
+def to_send(db: Database, limit: int = 1000, *, fresh_s: float = 0.0) -> list[Message]:
+    """Committed, due and never sent since they were last queued; the most urgent first.
+
+    New jobs younger than `fresh_s` are left to the API, which sends them itself and notes that a moment later.
+    """
+    asked = {"most": limit, "fresh_s": fresh_s}
+    return [_effective(row) for row in db.query(lambda c: c.execute(_UNSENT, asked).all())]
 
 
 def mark_sent(db: Database, job_ids: Iterable[str]) -> None:

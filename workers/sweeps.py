@@ -41,7 +41,7 @@ class Sweeps:
 
     def send_unsent(self) -> None:
         """Committed and never sent: Redis was away, or the job came back to the queue, or its time has come."""
-        while messages := jobs.to_send(self._db, SEND_AT_ONCE):
+        while messages := jobs.to_send(self._db, SEND_AT_ONCE, fresh_s=0.5):
             if self._send(messages) < SEND_AT_ONCE:
                 return
 

@@ -100,7 +100,7 @@ def headers(call: Call, content: bytes, moment: int) -> dict[str, str]:
 
 
 def signature(secret: str, message_id: str, moment: int, content: bytes) -> str:
-    """`v1,` and the base64 of the HMAC-SHA256 over `id.timestamp.body`; `secret` is base64, `whsec_` before it or not."""
+    """`v1,` and the base64 of the HMAC-SHA256 over `id.timestamp.body`; `secret`: base64, with `whsec_` or not."""
     try:
         key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except binascii.Error:
