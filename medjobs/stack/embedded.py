@@ -108,7 +108,7 @@ class Stack:
         if not self.settings.redis_url:
             self._add("redis", redis.command(redis.executable(), self.home.redis_socket), stage=1)
         bind = f"{self.options.host}:{self.port}"
-        self._add("api", _python("api", "--bind", bind, "--url-file", str(self.home.path / "bound")))
+        self._add("api", _python("api", "--bind", bind))
         for number, devices in enumerate(self.options.inference, 1):
             name = "inference" if number == 1 else f"inference-{number}"
             self._add(name, _python("workers", "--pool", "inference", "--devices", devices))
