@@ -58,7 +58,7 @@ def walk(value: Any, path: tuple[str | int, ...] = ()) -> None:
 
     Names of members may be the caller's words, so the pointer stops before the first that is not ours.
     """
-    if len(path) > MAX_DEPTH:
+    if isinstance(value, dict | list) and len(path) >= MAX_DEPTH:
         raise Problem("nesting-too-deep")
     if isinstance(value, str):
         if UNSAFE_TEXT.search(value):

@@ -61,7 +61,7 @@ class Inputs:
         elif not isinstance(digest, str) or not DIGEST.fullmatch(digest):
             self._wrong(place, NOT_AN_ID)
         else:
-            self.digests.setdefault(digest, place)
+            self.digests.setdefault(digest, (*self.prefix, *place))
 
     def _series(self, digests: Any, place: tuple[str | int, ...]) -> None:
         if not isinstance(digests, list) or not 1 <= len(digests) <= LONGEST_SERIES:
