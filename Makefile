@@ -24,14 +24,14 @@ slow: install ## the tests that take longer than a minute each
 
 check: lint types imports docs ## lint, types, import rules, documents
 
-lint: install
+lint: install ## ruff: rules and layout
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: install
+types: install ## mypy --strict
 	$(BIN)/mypy
 
-imports: install
+imports: install ## imports point down (import-linter)
 	$(BIN)/lint-imports
 
 docs: install ## every command, link, setting, state and code in the documents against the code
