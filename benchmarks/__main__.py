@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from benchmarks import bare, files, plain_celery, rates, stack
 from medjobs.client import Client
 from models.catalogue import catalogue
 from models.diagnosis.weights import load_network
+from tests.services.redis import RedisServer
 
 EXPLAIN_OFF = {"params": {"explain": False}}
 
@@ -60,8 +62,6 @@ def small_images(client: Client, folder: Path, count: int, rounds: int) -> None:
 
 def large_images(client: Client, folder: Path, count: int, rounds: int) -> None:
     """224 px, DenseNet-121 with random weights: one image a job."""
-    import sys
-
     sys.path.insert(0, str(stack.KINDS))
     from medjobs_bench.predictors import densenet121
 
@@ -78,12 +78,16 @@ def large_images(client: Client, folder: Path, count: int, rounds: int) -> None:
     show("medjobs, one image a job", f"{text}  = {reached / base:.2f} of the base")
 
 
-def nothing(client: Client, redis_url: str, count: int, rounds: int) -> None:
+def nothing(client: Client, count: int, rounds: int) -> None:
     """Jobs that do nothing, beside plain Celery; submits alone; submits under a crowd."""
     print("Jobs that do nothing")
     inputs = [[{"data": {"number": n}}] for n in range(count)]
     rates.submitted(client, "bench-noop", inputs[:100], "noop-warm-up")
-    plain, text = median_of(rounds, lambda _: plain_celery.rate(redis_url, count, 8))
+    redis = RedisServer()
+    try:
+        plain, text = median_of(rounds, lambda _: plain_celery.rate(redis.url, count, 8))
+    finally:
+        redis.stop()
     show("plain Celery, Redis results, threads pool", text)
     reached, text = median_of(rounds, lambda n: rates.submitted(client, "bench-noop", inputs, f"noop-{n}"))
     show("medjobs", f"{text}  = {reached / plain:.2f} of plain Celery")
@@ -106,7 +110,7 @@ def main() -> None:
         show("idle stack, memory (PSS of all processes)", f"{stack.memory(up):8.2f} GiB")
         small_images(client, folder / "small", chosen.count, chosen.rounds)
         large_images(client, folder / "large", chosen.large, chosen.rounds)
-        nothing(client, stack.redis_of(up), chosen.count, chosen.rounds)
+        nothing(client, chosen.count, chosen.rounds)
 
 
 if __name__ == "__main__":
