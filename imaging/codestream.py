@@ -8,6 +8,7 @@ from dataclasses import dataclass
 _NO_FRAME_HEADER = frozenset((0xC4, 0xC8, 0xCC))
 _STANDALONE = frozenset((0x01, *range(0xD0, 0xD9)))
 _JPEG_LS = 0xF7
+_JP2_SIGNATURE = b"\x00\x00\x00\x0cjP  "
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,27 @@ def jpeg_claim(data: bytes) -> Claim | None:
 
 def jpeg2000_claim(data: bytes) -> Claim | None:
     """The SIZ marker of a JPEG 2000 codestream, bare or in a JP2 file (ITU-T T.800 A.5.1), or None."""
-    start = data.find(b"\xff\x4f\xff\x51")
-    if start < 0 or len(data) < start + 43:
+    start = _codestream_start(data)
+    if start is None or data[start : start + 4] != b"\xff\x4f\xff\x51" or len(data) < start + 43:
         return None
     width, height, left, top = struct.unpack_from(">IIII", data, start + 8)
     components, precision = struct.unpack_from(">HB", data, start + 40)
     return Claim(0x51, height - top, width - left, components, (precision & 0x7F) + 1)
+
+
+def _codestream_start(data: bytes) -> int | None:
+    """Where the codestream begins: at once, or in the jp2c box of a JP2 file (ITU-T T.800 Annex I), or None.
+
+    A box shorter than its own header is refused: at a length of 0 pydicom's reader of boxes never ends.
+    """
+    if not data.startswith(_JP2_SIGNATURE):
+        return 0
+    at = 12
+    while at + 8 <= len(data):
+        length = int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4 : at + 8] == b"jp2c":
+            return at + 8
+        if length < 8:
+            return None
+        at += length
+    return None

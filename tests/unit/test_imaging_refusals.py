@@ -132,6 +132,14 @@ class TestBombs:
         error = refusal(bytes(source))
         assert (error.code, error.facts["tag"]) == ("decode-failed", "(0028,0010) Rows")
 
+    def test_a_jp2_box_of_no_length_does_not_hang(self) -> None:
+        """pydicom 3.0 walks such boxes forever; found by shaking files, and caught before it is asked."""
+        source = (PACKAGED / "GDCMJ2K_TextGBR.dcm").read_bytes()
+        assert read_image(source).frames.ndim == 4
+        at = source.find(b"jp2h") - 4
+        broken = source[:at] + b"\0\0\0\0" + source[at + 4 :]
+        assert refusal(broken).code == "decode-failed"
+
     def test_a_png_bomb_is_refused_by_its_header(self) -> None:
         out = io.BytesIO()
         Pillow.new("L", (9000, 9000)).save(out, "PNG")
