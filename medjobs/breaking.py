@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ LOAD_S = 24.0
 """How long the jobs should take undisturbed, so that every fault meets running ones."""
 
 LEASE_S = 4.0
+
+LABELS = {"data": "SYNTHETIC"}
 
 SETTINGS = {
     "MEDJOBS_LEASE_INFERENCE_S": str(LEASE_S),
@@ -69,7 +71,16 @@ def ledger(jobs: Sequence[Job]) -> Ledger:
     return Ledger(len(jobs), committed, len(jobs) - committed, twice, rescued)
 
 
-def break_it(home: Path, images: Sequence[Path]) -> int:
+@dataclass(frozen=True)
+class Load:
+    """What the jobs are: one kind, over the same files again and again."""
+
+    files: Sequence[Path]
+    kind: str = "diagnosis"
+    params: Mapping[str, Any] | None = None
+
+
+def break_it(home: Path, load: Load) -> int:
     """Run the faults on a stack of its own; 0 where the ledger balances."""
     from medjobs.commands.demo import devices, headline
     from medjobs.screen import progress_line
@@ -85,10 +96,10 @@ def break_it(home: Path, images: Sequence[Path]) -> int:
     ):
         report(f"Started Redis, API, two workers ({first}), keeper and Flower.")
         drama = Drama(stack, client)
-        jobs = drama.submit(images)
-        drama.kill(jobs)
+        jobs = drama.submit(load)
+        drama.kill()
         drama.flush()
-        drama.freeze(jobs)
+        drama.freeze()
         drama.finish(jobs)
         found = ledger(jobs)
     _print(found)
@@ -103,23 +114,29 @@ class Drama:
         self.stack, self.client, self.started = stack, client, time.monotonic()
 
     def tell(self, text: str) -> None:
-        """One line of the story."""
-        click.echo(f"{time.monotonic() - self.started:6.1f} s  {text}")
+        """One line of the story: when, how many jobs were done by then, what happened."""
+        done = sum(1 for _ in self.client.jobs(state="succeeded", labels=LABELS))
+        click.echo(f"{time.monotonic() - self.started:6.1f} s {done:4} done   {text}")
 
-    def submit(self, images: Sequence[Path]) -> list[Job]:
+    def at(self, seconds: float) -> None:
+        """Wait until so many seconds after the submission, so that each fault has its scene."""
+        time.sleep(max(0.0, self.started + seconds - time.monotonic()))
+
+    def submit(self, load: Load) -> list[Job]:
         """Submit the jobs, each with as many images as make the whole last `LOAD_S` undisturbed."""
-        files = [self.client.upload(path) for path in images]
-        trial = self.client.submit("diagnosis", *(files * 4)).wait(timeout=120)
+        files = [self.client.upload(path) for path in load.files]
+        trial = self.client.submit(load.kind, *(files * 4), params=load.params).wait(timeout=120)
         per_image = _seconds(trial) / (4 * len(files))
         count = max(1, min(round(LOAD_S / (JOBS * per_image)), 400))
         inputs = (files * (1 + count // len(files)))[:count]
         self.started = time.monotonic()
-        jobs = self.client.submit_many("diagnosis", [inputs] * JOBS, labels={"data": "SYNTHETIC"})
+        jobs = self.client.submit_many(load.kind, [inputs] * JOBS, params=load.params, labels=LABELS)
         self.tell(f"{len(jobs)} jobs accepted (202), each of {count} SYNTHETIC images")
         return jobs
 
-    def kill(self, jobs: Sequence[Job]) -> None:
+    def kill(self) -> None:
         """kill -9 of the process group of a worker that runs jobs: as if its host had lost power."""
+        self.at(2.0)
         worker = self._busy("inference")
         pid = self.stack.children["inference"].pid
         os.killpg(pid, signal.SIGKILL)
@@ -131,14 +148,16 @@ class Drama:
         from broker.health import heads
         from medjobs.environment import redis_url
 
+        self.at(4.0)
         settings = self.stack.settings.model_copy(update={"redis_url": redis_url(self.stack.settings)})
         waiting = sum(head.waiting for head in heads(settings, "inference"))
         with connect(settings.redis_url, 2.0) as redis:
             redis.flushall()
         self.tell(f"FLUSHALL: Redis has forgotten {waiting} waiting messages")
 
-    def freeze(self, jobs: Sequence[Job]) -> None:
+    def freeze(self) -> None:
         """SIGSTOP until the leases have run out and the jobs belong to others; then the zombie wakes up."""
+        self.at(5.0)
         worker = self._busy("inference-2")
         group, held = self.stack.children["inference-2"].pid, list(worker["jobs"])
         os.killpg(group, signal.SIGSTOP)
@@ -148,7 +167,7 @@ class Drama:
             self.tell(f"its {len(held)} leases have run out; the jobs are others' now")
         finally:
             os.killpg(group, signal.SIGCONT)
-        self.tell("SIGCONT: the zombie wakes up and tries to go on with them")
+        self.tell("SIGCONT: the zombie wakes up; what it still says about them is refused")
 
     def finish(self, jobs: Sequence[Job]) -> None:
         """Wait for the end of every job."""

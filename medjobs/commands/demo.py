@@ -36,9 +36,9 @@ def demo(breaking: bool, home: Path | None, save: Path | None) -> int:
     place = (home or Path(tempfile.mkdtemp(prefix="medjobs-demo-"))).absolute()
     try:
         if breaking:
-            from medjobs.breaking import break_it
+            from medjobs.breaking import Load, break_it
 
-            return break_it(place, images)
+            return break_it(place, Load(images))
         return show(place, images, (save or place / "results").absolute())
     finally:
         if home is None:

@@ -54,7 +54,7 @@ class Up:
 
     def run(self, *typed: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*MEDJOBS, *typed], env=self.environment, cwd=self.home, capture_output=True, text=True, timeout=120, check=False
+            [*MEDJOBS, *typed], env=self.environment, cwd=self.home, capture_output=True, text=True, timeout=120
         )  # fmt: skip
 
     def family(self) -> dict[int, str]:
