@@ -137,14 +137,9 @@ class Stage:
         for name, (_, content) in files.items():
             self.here.storage.put_artifact(job_id, fence, name, content)
         stored = [StoredArtifact(name, media, len(content), 0) for name, (media, content) in files.items()]
+        href = f"/v1/jobs/{job_id}/artifacts"
         named = [
-            {
-                "name": one.name,
-                "media_type": one.media_type,
-                "item": 0,
-                "href": f"/v1/jobs/{job_id}/artifacts/{one.name}",
-            }
-            for one in stored
+            {"name": one.name, "media_type": one.media_type, "item": 0, "href": f"{href}/{one.name}"} for one in stored
         ]
         result = {
             "kind": "picture", "model": {"name": "pictures", "version": 1}, "items": [{"score": 0.25}],

@@ -37,10 +37,16 @@ def test_given_bytes_then_201_with_their_hash_and_the_same_bytes_have_the_same_i
     assert stage.upload(CONTENT, who="rival") == answer.json["id"]  # type: ignore[index]
 
 
-@pytest.mark.parametrize(("head", "media"), [
-    (b"\0" * 128 + b"DICM" + b"x", "application/dicom"), (b"\x89PNG\r\n\x1a\n", "image/png"), (b"PK\x03\x04", "application/zip"),
-    (b"<html>", "application/octet-stream"), (b"", "application/octet-stream"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("head", "media"),
+    [
+        (b"\0" * 128 + b"DICM" + b"x", "application/dicom"),
+        (b"\x89PNG\r\n\x1a\n", "image/png"),
+        (b"PK\x03\x04", "application/zip"),
+        (b"<html>", "application/octet-stream"),
+        (b"", "application/octet-stream"),
+    ],
+)
 def test_the_media_type_is_read_off_the_bytes_and_not_believed(stage: Stage, head: bytes, media: str) -> None:
     answer = stage.post("/v1/files", data=head, headers={"Content-Type": "text/html"})
     assert answer.json["media_type"] == media  # type: ignore[index]
@@ -50,29 +56,44 @@ def sha(content: bytes) -> str:
     return base64.b64encode(hashlib.sha256(content).digest()).decode()
 
 
-@pytest.mark.parametrize("headers", [
-    {"X-Content-SHA256": DIGEST.hexdigest()}, {"X-Content-SHA256": DIGEST.hexdigest().upper()},
-    {"Content-Digest": f"sha-256=:{sha(CONTENT)}:"}, {"Content-Digest": f"sha-512=:AAAA:, sha-256=:{sha(CONTENT)}:"},
-    {"Content-Digest": f"sha-256=:{sha(CONTENT)}:", "X-Content-SHA256": DIGEST.hexdigest()},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Content-SHA256": DIGEST.hexdigest()},
+        {"X-Content-SHA256": DIGEST.hexdigest().upper()},
+        {"Content-Digest": f"sha-256=:{sha(CONTENT)}:"},
+        {"Content-Digest": f"sha-512=:AAAA:, sha-256=:{sha(CONTENT)}:"},
+        {"Content-Digest": f"sha-256=:{sha(CONTENT)}:", "X-Content-SHA256": DIGEST.hexdigest()},
+    ],
+)
 def test_given_the_right_digest_then_the_file_is_kept(stage: Stage, headers: dict[str, str]) -> None:
     assert stage.post("/v1/files", data=CONTENT, headers=headers).status_code == 201
 
 
-@pytest.mark.parametrize("headers", [
-    {"X-Content-SHA256": "0" * 64}, {"Content-Digest": f"sha-256=:{sha(b'other')}:"},
-    {"X-Content-SHA256": DIGEST.hexdigest(), "Content-Digest": f"sha-256=:{sha(b'other')}:"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Content-SHA256": "0" * 64},
+        {"Content-Digest": f"sha-256=:{sha(b'other')}:"},
+        {"X-Content-SHA256": DIGEST.hexdigest(), "Content-Digest": f"sha-256=:{sha(b'other')}:"},
+    ],
+)
 def test_given_a_wrong_digest_then_422_and_nothing_is_kept(stage: Stage, headers: dict[str, str]) -> None:
     problem(stage.post("/v1/files", data=CONTENT, headers=headers), 422, "digest-mismatch")
     assert leftovers(stage) == []
     problem(stage.get(f"/v1/files/sha256:{DIGEST.hexdigest()}"), 404, "not-found")
 
 
-@pytest.mark.parametrize(("name", "value"), [
-    ("X-Content-SHA256", "abc"), ("X-Content-SHA256", "z" * 64), ("Content-Digest", "md5=:AAAA:"),
-    ("Content-Digest", "sha-256=:AAAA:"), ("Content-Digest", "nonsense"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("X-Content-SHA256", "abc"),
+        ("X-Content-SHA256", "z" * 64),
+        ("Content-Digest", "md5=:AAAA:"),
+        ("Content-Digest", "sha-256=:AAAA:"),
+        ("Content-Digest", "nonsense"),
+    ],
+)
 def test_given_a_digest_that_cannot_be_checked_then_422_points_at_the_header(
     stage: Stage, name: str, value: str
 ) -> None:
@@ -99,10 +120,15 @@ def test_given_too_many_bytes_then_413_names_the_limit_and_nothing_is_kept(stage
     assert leftovers(stage) == kept
 
 
-@pytest.mark.parametrize(("asked", "status", "content"), [
-    (None, 200, CONTENT), ("bytes=0-9", 206, CONTENT[:10]), ("bytes=100-", 206, CONTENT[100:]),
-    ("bytes=-5", 206, CONTENT[-5:]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("asked", "status", "content"),
+    [
+        (None, 200, CONTENT),
+        ("bytes=0-9", 206, CONTENT[:10]),
+        ("bytes=100-", 206, CONTENT[100:]),
+        ("bytes=-5", 206, CONTENT[-5:]),
+    ],
+)
 def test_given_a_file_then_its_bytes_and_ranges_of_them_come_back(
     stage: Stage, asked: str | None, status: int, content: bytes
 ) -> None:
@@ -160,13 +186,21 @@ def test_given_a_form_with_many_files_then_they_are_inputs_in_order(stage: Stage
     assert row.inputs == [f"sha256:{hashlib.sha256(content).hexdigest()}" for content in contents]
 
 
-@pytest.mark.parametrize(("fields", "status", "where"), [
-    ({"kind": "picture", "params": "{"}, 400, ["#/params"]), ({"kind": "picture", "params": '{"level": NaN}'}, 400, ["#/params"]),
-    ({"kind": "picture", "labels": '{"a": "\\u0000"}'}, 422, ["#"]), ({"kind": "picture", "priority": "high"}, 422, ["#/priority"]),
-    ({"kind": "picture", "timeout_s": "nan"}, 422, ["#/timeout_s"]), ({"kind": "picture", "surprise": "1"}, 422, ["#"]),
-    ({"kind": ["picture", "picture"]}, 422, ["#/kind"]), ({}, 422, ["#/kind"]), ({"kind": "no\x00pe"}, 422, ["#/kind"]),
-    ({"kind": "picture", "inputs": '"x"'}, 422, ["#/inputs"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("fields", "status", "where"),
+    [
+        ({"kind": "picture", "params": "{"}, 400, ["#/params"]),
+        ({"kind": "picture", "params": '{"level": NaN}'}, 400, ["#/params"]),
+        ({"kind": "picture", "labels": '{"a": "\\u0000"}'}, 422, ["#"]),
+        ({"kind": "picture", "priority": "high"}, 422, ["#/priority"]),
+        ({"kind": "picture", "timeout_s": "nan"}, 422, ["#/timeout_s"]),
+        ({"kind": "picture", "surprise": "1"}, 422, ["#"]),
+        ({"kind": ["picture", "picture"]}, 422, ["#/kind"]),
+        ({}, 422, ["#/kind"]),
+        ({"kind": "no\x00pe"}, 422, ["#/kind"]),
+        ({"kind": "picture", "inputs": '"x"'}, 422, ["#/inputs"]),
+    ],
+)
 def test_given_a_bad_field_in_a_form_then_it_is_pointed_at(
     stage: Stage, fields: dict[str, Any], status: int, where: list[str]
 ) -> None:
@@ -180,14 +214,21 @@ def raw_form(body: bytes, boundary: str | None = "B") -> dict[str, Any]:
     return {"data": body, "headers": {"Content-Type": f"multipart/form-data{suffix}"}}
 
 
-@pytest.mark.parametrize("request_", [
-    raw_form(b""), raw_form(b"--B\r\n"), raw_form(b"no boundary here"), raw_form(b"--B--", None), raw_form(b"x", "B" * 300),
-    raw_form(b"--B\r\nContent-Disposition: form-data; name=file\r\n\r\ncut short"),
-    raw_form(b"--B\r\nX: 1\r\n\r\nno disposition\r\n--B--\r\n"),
-    raw_form(b"--B\r\nContent-Disposition: form-data\r\n\r\nno name\r\n--B--\r\n"),
-    raw_form(b"--B\r\n\xff\xfe: 1\r\n\r\nx\r\n--B--\r\n"),
-    raw_form(b'--B\r\nContent-Disposition: form-data; name="kind"\r\n\r\n\xff\xff\r\n--B--\r\n'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "request_",
+    [
+        raw_form(b""),
+        raw_form(b"--B\r\n"),
+        raw_form(b"no boundary here"),
+        raw_form(b"--B--", None),
+        raw_form(b"x", "B" * 300),
+        raw_form(b"--B\r\nContent-Disposition: form-data; name=file\r\n\r\ncut short"),
+        raw_form(b"--B\r\nX: 1\r\n\r\nno disposition\r\n--B--\r\n"),
+        raw_form(b"--B\r\nContent-Disposition: form-data\r\n\r\nno name\r\n--B--\r\n"),
+        raw_form(b"--B\r\n\xff\xfe: 1\r\n\r\nx\r\n--B--\r\n"),
+        raw_form(b'--B\r\nContent-Disposition: form-data; name="kind"\r\n\r\n\xff\xff\r\n--B--\r\n'),
+    ],
+)
 @pytest.mark.parametrize("path", ["/v1/files", "/v1/jobs"])
 def test_given_a_broken_form_then_400_or_422_and_never_500(stage: Stage, path: str, request_: dict[str, Any]) -> None:
     answer = stage.post(path, **request_)

@@ -34,11 +34,21 @@ def test_given_a_replay_after_the_job_ended_then_the_job_is_shown_as_it_is(stage
     assert stage.submit(headers=KEY)["state"] == "succeeded"
 
 
-@pytest.mark.parametrize("change", [
-    {"seed": 1}, {"priority": 6}, {"labels": {}}, {"params": {"level": 2}}, {"inputs": [{"data": {"Age": 4}}]},
-    {"model": "pictures@2"}, {"timeout_s": 9}, {"run_after": "2031-01-01T00:00:00Z"}, {"kind": "nothing", "inputs": []},
-    {"callback_url": "https://example.org/"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"priority": 6},
+        {"labels": {}},
+        {"params": {"level": 2}},
+        {"inputs": [{"data": {"Age": 4}}]},
+        {"model": "pictures@2"},
+        {"timeout_s": 9},
+        {"run_after": "2031-01-01T00:00:00Z"},
+        {"kind": "nothing", "inputs": []},
+        {"callback_url": "https://example.org/"},
+    ],
+)
 def test_given_the_key_with_another_body_then_422(stage: Stage, change: dict[str, Any]) -> None:
     stage.submit(**BODY, headers=KEY)
     body = problem(stage.post("/v1/jobs", json={**BODY, **change}, headers=KEY), 422, "idempotency-key-reused")

@@ -78,9 +78,21 @@ def test_given_an_id_that_is_nobodys_then_404(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/", "/v1/jobs/", "/v1/jobs/123", "/v1/jobs/x:cancel", "/v2/jobs", "/v1/datasets", "/v1/jobs/%00",
-             "/v1/files/sha256:xyz", "/v1/files/..%2f..%2fetc%2fpasswd"],
-)  # fmt: skip
+    "path",
+    [
+        "/",
+        "/v1",
+        "/v1/",
+        "/v1/jobs/",
+        "/v1/jobs/123",
+        "/v1/jobs/x:cancel",
+        "/v2/jobs",
+        "/v1/datasets",
+        "/v1/jobs/%00",
+        "/v1/files/sha256:xyz",
+        "/v1/files/..%2f..%2fetc%2fpasswd",
+    ],
+)
 def test_given_a_path_that_does_not_exist_then_404(stage: Stage, path: str) -> None:
     problem(stage.get(path), 404, "not-found")
 

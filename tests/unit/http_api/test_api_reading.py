@@ -103,13 +103,26 @@ def test_given_a_cursor_that_was_tampered_with_then_422(stage: Stage) -> None:
     problem(stage.get(f"/v1/jobs?cursor={cursor}", who="rival"), 422, "invalid-cursor")
 
 
-@pytest.mark.parametrize(("query", "where"), [
-    ("state=sleeping", "#/query/state/0"), ("limit=0", "#/query/limit"), ("limit=501", "#/query/limit"),
-    ("limit=ten", "#/query/limit"), ("limit=1&limit=2", "#/query/limit"), ("created_after=yesterday", "#/query/created_after"),
-    ("created_after=1700000000", "#/query/created_after"), ("created_after=2024-01-01T00:00:00", "#/query/created_after"),
-    ("model=m@latest", "#/query/model"), ("surprise=1", "#/query"), ("label.=x", "#/query/labels"), ("labels=x", "#/query"),
-    ("kind=%00", "#/query"), ("label.a=%1b", "#/query"), ("kind=" + "x" * 200, "#/query/kind"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("query", "where"),
+    [
+        ("state=sleeping", "#/query/state/0"),
+        ("limit=0", "#/query/limit"),
+        ("limit=501", "#/query/limit"),
+        ("limit=ten", "#/query/limit"),
+        ("limit=1&limit=2", "#/query/limit"),
+        ("created_after=yesterday", "#/query/created_after"),
+        ("created_after=1700000000", "#/query/created_after"),
+        ("created_after=2024-01-01T00:00:00", "#/query/created_after"),
+        ("model=m@latest", "#/query/model"),
+        ("surprise=1", "#/query"),
+        ("label.=x", "#/query/labels"),
+        ("labels=x", "#/query"),
+        ("kind=%00", "#/query"),
+        ("label.a=%1b", "#/query"),
+        ("kind=" + "x" * 200, "#/query/kind"),
+    ],
+)
 def test_given_a_bad_query_then_422_points_at_it(stage: Stage, query: str, where: str) -> None:
     assert pointers(problem(stage.get(f"/v1/jobs?{query}"), 422, "invalid-request")) == [where]
 

@@ -14,26 +14,50 @@ from tests.services.stage import Stage
 NAME = "DOE^JANE"
 
 BODIES: list[Any] = [
-    {"kind": NAME}, {"kind": "picture", NAME: 1}, {"kind": "picture", "model": NAME, "inputs": [{"data": {"Age": 1}}]},
-    {"kind": "picture", "model": f"pictures@{NAME}", "inputs": []}, {"kind": "picture", "inputs": [NAME]},
-    {"kind": "picture", "inputs": [{NAME: 1}]}, {"kind": "picture", "inputs": [{"archive": NAME}]},
+    {"kind": NAME},
+    {"kind": "picture", NAME: 1},
+    {"kind": "picture", "model": NAME, "inputs": [{"data": {"Age": 1}}]},
+    {"kind": "picture", "model": f"pictures@{NAME}", "inputs": []},
+    {"kind": "picture", "inputs": [NAME]},
+    {"kind": "picture", "inputs": [{NAME: 1}]},
+    {"kind": "picture", "inputs": [{"archive": NAME}]},
     {"kind": "picture", "inputs": [{"data": {NAME: NAME, "Age": NAME}}]},
     {"kind": "picture", "inputs": [{"data": {"Age": 1, "visits": [{NAME: 1, "ratio": NAME}]}}]},
-    {"kind": "picture", "params": {NAME: 1}}, {"kind": "picture", "params": {"mode": NAME}},
-    {"kind": "picture", "params": {"nested": {NAME: NAME}}}, {"kind": "picture", "params": NAME},
-    {"kind": "picture", "labels": {NAME: 1}}, {"kind": "picture", "labels": {NAME: NAME + "\u0007"}},
-    {"kind": "picture", "labels": {NAME + "\n": "x"}}, {"kind": "picture", "labels": {NAME * 20: "x"}},
-    {"kind": "picture", "run_after": NAME}, {"kind": "picture", "callback_url": f"https://{NAME}:pw@x/"},
-    {"kind": "picture", "callback_url": f"http://{NAME}/"}, {"kind": "picture", "priority": NAME}, [NAME], NAME,
-    {"jobs": [{NAME: NAME}], NAME: 1}, {"jobs": NAME}, {"jobs": [{"kind": "picture", "idempotency_key": f"{NAME} \u00e9"}]},
-]  # fmt: skip
+    {"kind": "picture", "params": {NAME: 1}},
+    {"kind": "picture", "params": {"mode": NAME}},
+    {"kind": "picture", "params": {"nested": {NAME: NAME}}},
+    {"kind": "picture", "params": NAME},
+    {"kind": "picture", "labels": {NAME: 1}},
+    {"kind": "picture", "labels": {NAME: NAME + "\u0007"}},
+    {"kind": "picture", "labels": {NAME + "\n": "x"}},
+    {"kind": "picture", "labels": {NAME * 20: "x"}},
+    {"kind": "picture", "run_after": NAME},
+    {"kind": "picture", "callback_url": f"https://{NAME}:pw@x/"},
+    {"kind": "picture", "callback_url": f"http://{NAME}/"},
+    {"kind": "picture", "priority": NAME},
+    [NAME],
+    NAME,
+    {"jobs": [{NAME: NAME}], NAME: 1},
+    {"jobs": NAME},
+    {"jobs": [{"kind": "picture", "idempotency_key": f"{NAME} \u00e9"}]},
+]
 
 QUERIES = [
-    f"/v1/jobs?{NAME}=1", f"/v1/jobs?kind={NAME}%00", f"/v1/jobs?state={NAME}", f"/v1/jobs?cursor={NAME}",
-    f"/v1/jobs?label.{NAME}={NAME}&label.{NAME}=2", f"/v1/jobs?created_after={NAME}", f"/v1/jobs?limit={NAME}",
-    f"/v1/{NAME}", f"/v1/jobs/{NAME}", f"/v1/files/{NAME}", f"/v1/kinds/{NAME}", f"/v1/models/{NAME}/versions/1",
-    f"/v1/models/{NAME}/versions/{NAME}", f"/{NAME}?{NAME}",
-]  # fmt: skip
+    f"/v1/jobs?{NAME}=1",
+    f"/v1/jobs?kind={NAME}%00",
+    f"/v1/jobs?state={NAME}",
+    f"/v1/jobs?cursor={NAME}",
+    f"/v1/jobs?label.{NAME}={NAME}&label.{NAME}=2",
+    f"/v1/jobs?created_after={NAME}",
+    f"/v1/jobs?limit={NAME}",
+    f"/v1/{NAME}",
+    f"/v1/jobs/{NAME}",
+    f"/v1/files/{NAME}",
+    f"/v1/kinds/{NAME}",
+    f"/v1/models/{NAME}/versions/1",
+    f"/v1/models/{NAME}/versions/{NAME}",
+    f"/{NAME}?{NAME}",
+]
 
 
 @pytest.fixture

@@ -52,9 +52,17 @@ def test_given_a_kind_without_inputs_or_models_then_it_takes_none(stage: Stage) 
     problem(submit(stage, {"kind": "nothing", "inputs": [DATA]}), 422, "invalid-inputs")
 
 
-@pytest.mark.parametrize(("reference", "version"), [
-    ("pictures", 1), ("pictures@production", 1), ("pictures@candidate", 2), ("pictures@1", 1), ("pictures@2", 2), (None, 1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("reference", "version"),
+    [
+        ("pictures", 1),
+        ("pictures@production", 1),
+        ("pictures@candidate", 2),
+        ("pictures@1", 1),
+        ("pictures@2", 2),
+        (None, 1),
+    ],
+)
 def test_given_a_model_reference_then_the_version_is_pinned(stage: Stage, reference: str | None, version: int) -> None:
     assert stage.submit(model=reference)["model"] == {"name": "pictures", "version": version}
 
@@ -77,16 +85,25 @@ BAD: list[tuple[dict[str, Any], str, list[str]]] = [
     ({"inputs": [{"archive": UNKNOWN_FILE}]}, "unknown-file", ["#/inputs/0/archive"]),
     ({"inputs": ["sha256:XYZ"]}, "invalid-inputs", ["#/inputs/0"]),
     ({"inputs": [UNKNOWN_FILE.upper()]}, "invalid-inputs", ["#/inputs/0"]),
-    ({"inputs": [3, None, [], {}, {"data": {"Age": 1}, "archive": "x"}]}, "invalid-inputs",
-     ["#/inputs/0", "#/inputs/1", "#/inputs/2", "#/inputs/3", "#/inputs/4"]),
-    ({"inputs": [{"series": []}, {"series": "x"}, {"series": [1]}, {"archive": 1}]}, "invalid-inputs",
-     ["#/inputs/0/series", "#/inputs/1/series", "#/inputs/2/series/0", "#/inputs/3/archive"]),
+    (
+        {"inputs": [3, None, [], {}, {"data": {"Age": 1}, "archive": "x"}]},
+        "invalid-inputs",
+        ["#/inputs/0", "#/inputs/1", "#/inputs/2", "#/inputs/3", "#/inputs/4"],
+    ),
+    (
+        {"inputs": [{"series": []}, {"series": "x"}, {"series": [1]}, {"archive": 1}]},
+        "invalid-inputs",
+        ["#/inputs/0/series", "#/inputs/1/series", "#/inputs/2/series/0", "#/inputs/3/archive"],
+    ),
     ({"inputs": [{"data": {"Age": -1}}]}, "invalid-inputs", ["#/inputs/0/data/Age"]),
     ({"inputs": [{"data": {}}]}, "invalid-inputs", ["#/inputs/0/data/Age"]),
     ({"inputs": [{"data": {"Age": "4"}}]}, "invalid-inputs", ["#/inputs/0/data/Age"]),
     ({"inputs": [{"data": []}]}, "invalid-inputs", ["#/inputs/0/data"]),
-    ({"inputs": [{"data": {"Age": 1, "visits": [{}, {"ratio": 2}]}}]}, "invalid-inputs",
-     ["#/inputs/0/data/visits/1/ratio"]),
+    (
+        {"inputs": [{"data": {"Age": 1, "visits": [{}, {"ratio": 2}]}}]},
+        "invalid-inputs",
+        ["#/inputs/0/data/visits/1/ratio"],
+    ),
     ({"kind": "files-only", "inputs": [DATA]}, "invalid-inputs", ["#/inputs/0/data"]),
     ({"params": {"level": 9}}, "invalid-request", ["#/params/level"]),
     ({"params": {"level": "2"}}, "invalid-request", ["#/params/level"]),
@@ -126,7 +143,7 @@ BAD: list[tuple[dict[str, Any], str, list[str]]] = [
     ({"callback_url": "file:///etc/passwd"}, "invalid-request", ["#/callback_url"]),
     ({"surprise": 1}, "invalid-request", ["#"]),
     ({"priority": 99, "seed": -1, "surprise": 1}, "invalid-request", ["#/priority", "#/seed", "#"]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("change", "code", "where"), BAD, ids=lambda value: json.dumps(value)[:60])
