@@ -60,6 +60,7 @@ class DiagnosisItem(BaseModel):
     prediction_set: list[str]
     uncertainty: Uncertainty
     evidence: list[Evidence] = []
+    notes: list[str] = Field(default=[], description="What a reader should know: the frame, what was not checked.")
 
 
 KIND = Kind(

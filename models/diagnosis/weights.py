@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from jobs.errors import ModelUnusable
+from jobs.predicting import ModelVersion
+from models.diagnosis.networks import Network, build
 
 SCALE = ".scale"
 SMALLEST = 4096
@@ -67,3 +69,21 @@ def load(path: Path, sha256: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]
     stored = safetensors.torch.load(content)
     extra = {name.removeprefix("extra."): value for name, value in stored.items() if name.startswith("extra.")}
     return unpack({name: value for name, value in stored.items() if not name.startswith("extra.")}), extra
+
+
+def load_version(version: ModelVersion) -> tuple[Network, dict[str, Tensor]]:
+    """Return a version's network, float32 and in evaluation mode, and its extra tensors; raises `ModelUnusable`."""
+    manifest = version.manifest
+    state, extra = load(version.folder / str(manifest["weights"]["file"]), str(manifest["weights"]["sha256"]))
+    try:
+        network = build(manifest["network"]["name"], len(manifest["classes"]), dict(manifest["network"]["config"]))
+        network.load_state_dict(state)
+    except (ValueError, RuntimeError, KeyError) as cause:
+        name = f"{version.name}@{version.version}"
+        raise ModelUnusable(f"The weights of {name} do not fit its manifest; install the model again.") from cause
+    return network.eval(), extra
+
+
+def load_network(version: ModelVersion) -> Network:
+    """Return a version's network alone, float32 and in evaluation mode; raises `ModelUnusable`."""
+    return load_version(version)[0]
