@@ -89,8 +89,12 @@ def _models(only: Sequence[str]) -> dict[str, ModelVersion]:
 
 
 def _image(header: Header) -> str:
+    from models.diagnosis.contract import MODALITIES
+
+    # A Modality outside the standard's list could be anything, a name for one.
+    sort = header.modality if header.modality in MODALITIES else header.format
     frames = f" x {header.number_of_frames} frames" if header.number_of_frames > 1 else ""
-    return f"{header.modality or header.format} {header.columns} x {header.rows}{frames}"
+    return f"{sort} {header.columns} x {header.rows}{frames}"
 
 
 def _reason(error: Exception) -> dict[str, str]:
