@@ -29,6 +29,7 @@ from api.holds import Holds
 from api.metrics import Metrics
 from api.outgoing import Outgoing
 from api.poller import Poller
+from api.routing import register
 from api.services import EXTENSION, Services
 from broker.dispatch import Dispatcher
 from db import callers
@@ -50,7 +51,7 @@ def create_app(settings: Settings) -> OpenAPI:
     app.config["PROPAGATE_EXCEPTIONS"] = False
     here = app.extensions[EXTENSION] = make_services(settings)
     for noun in NOUNS:
-        app.register_api(noun.routes)
+        register(app, noun.routes)
     app.register_blueprint(openapi.pages)
     failures.register(app)
     app.before_request(_begin)

@@ -12,12 +12,15 @@ from typing import Any
 
 from flask import Request, request
 from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.openapi import OpenAPI
 from pydantic import BaseModel
 
 from api import auth, bodies
 from api.accepting import validated
 from api.problems import FieldError, Problem
 from api.services import services
+
+METHODS = ("get", "post", "put", "delete", "patch")
 
 
 class Routes(APIBlueprint):
@@ -56,6 +59,16 @@ class Routes(APIBlueprint):
             return func(**given)
 
         return view
+
+
+def register(app: OpenAPI, routes: Routes) -> None:
+    """Add the routes of one noun. The extension would replace a path that another noun has begun: they are joined."""
+    for path, item in routes.paths.items():
+        for method in METHODS:
+            begun = getattr(app.paths.get(path), method, None)
+            if begun is not None and getattr(item, method) is None:
+                setattr(item, method, begun)
+    app.register_api(routes)
 
 
 def _lists(model: type[BaseModel]) -> frozenset[str]:
