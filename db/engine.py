@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, TimeoutError
 
 from jobs.errors import DatabaseUnavailable
@@ -150,9 +150,20 @@ def _sqlite(url: URL, pool_size: int) -> Engine:
 
 def _postgresql(url: URL, pool_size: int) -> Engine:
     options = {name: value for name, value in _POSTGRESQL.items() if name not in url.query}
-    return create_engine(
+    engine = create_engine(
         url, pool_size=pool_size, max_overflow=pool_size, pool_timeout=10, hide_parameters=True, connect_args=options
     )
+
+    @event.listens_for(engine, "handle_error")
+    def _keep_rows_out(context: ExceptionContext) -> None:
+        # PostgreSQL's DETAIL repeats the row that was refused, and a row's labels are patient data.
+        original = context.original_exception
+        primary = getattr(getattr(original, "diag", None), "message_primary", None)
+        if primary and context.sqlalchemy_exception is not None:
+            original.args = (primary,)
+            context.sqlalchemy_exception.args = (f"({type(original).__name__}) {primary}",)
+
+    return engine
 
 
 def _begin_immediate(connection: Connection) -> None:

@@ -52,9 +52,13 @@ def _unprivileged() -> pwd.struct_passwd | None:
 
 
 class Postgres:
-    """One server, durable as in production; `fresh()` makes a database, empty or cloned from a template."""
+    """One server; `fresh()` makes a database, empty or cloned from a template.
 
-    def __init__(self) -> None:
+    It does not sync to disk unless `durable`: tests kill processes, and only a power cut would show the difference.
+    """
+
+    def __init__(self, *, durable: bool = False) -> None:
+        self._durable = durable
         binaries = find_binaries()
         if binaries is None:
             raise NoPostgres("no initdb found on PATH or under /usr/lib/postgresql; install postgresql to run this.")
@@ -93,7 +97,7 @@ class Postgres:
         """Start the server on its port and wait until it answers."""
         options = {
             "listen_addresses": "127.0.0.1", "port": str(self.port), "unix_socket_directories": str(self.folder),
-            "max_connections": "200", "shared_buffers": "64MB",
+            "max_connections": "200", "fsync": "on" if self._durable else "off", "shared_buffers": "64MB",
         }  # fmt: skip
         command = [str(self.binaries / "postgres"), "-D", str(self.folder / "data")]
         for name, value in options.items():
