@@ -12,12 +12,18 @@ from rich.table import Table
 from medjobs.client import Job, Result
 from medjobs.screen import table
 
+MOST_DOUBTS = 5
+"""Reasons printed below a table; the report has them all."""
+
 COLUMNS = ("input", "finding", "probability", "decision", "uncertainty", "evidence")
 
 
-def drawn(result: Result, names: Sequence[str], saved: Mapping[str, Path]) -> Table:
-    """One row per finding (or per item, for other kinds); `names` name the inputs, `saved` the files on disk."""
-    rows = [row for position, item in enumerate(result.items) for row in _rows(item, _name(names, position), saved)]
+def drawn(result: Result, names: Sequence[str]) -> Table:
+    """One row per finding (or per item, for other kinds); `names` name the inputs."""
+    named = [(_name(names, position), item) for position, item in enumerate(result.items)]
+    if not any("findings" in item for _, item in named):
+        return table(("input", "result"), [(name, _plain(item)) for name, item in named])
+    rows = [row for name, item in named for row in _rows(item, name)]
     return table(COLUMNS, rows, right=("probability",))
 
 
@@ -25,6 +31,13 @@ def failures(result: Result, names: Sequence[str]) -> list[str]:
     """A line for each item that failed: which, its code, and what to do."""
     failed = [(i, item["error"]) for i, item in enumerate(result.items) if item.get("error")]
     return [f"{_name(names, i)}: {error['code']}: {error['detail']}" for i, error in failed]
+
+
+def doubts(result: Result, names: Sequence[str]) -> list[str]:
+    """Why the model abstains, a line for each of the first images where it does."""
+    items = [(_name(names, i), item.get("uncertainty") or {}) for i, item in enumerate(result.items)]
+    lines = [f"{name}: {found['reason']}" for name, found in items if found.get("abstain")]
+    return lines if len(lines) <= MOST_DOUBTS else [*lines[:MOST_DOUBTS], f"... and {len(lines) - MOST_DOUBTS} more."]
 
 
 def save(job: Job, result: Result, folder: Path) -> dict[str, Path]:
@@ -43,28 +56,27 @@ def _name(names: Sequence[str], position: int) -> str:
     return names[position] if position < len(names) else f"#{position + 1}"
 
 
-def _rows(item: Mapping[str, Any], name: str, saved: Mapping[str, Path]) -> Iterator[Sequence[object]]:
+def _rows(item: Mapping[str, Any], name: str) -> Iterator[Sequence[object]]:
     if error := item.get("error"):
         yield name, "-", "", "failed", error["code"], ""
-        return
-    if "findings" not in item:
-        yield name, json.dumps(item, ensure_ascii=False)[:60], "", "", "", ""
         return
     maps = {evidence["label"]: evidence.get("artifact") for evidence in item.get("evidence", [])}
     for number, finding in enumerate(item["findings"]):
         label = finding["label"]
         drawing = maps.get(label)
         shown = [name if number == 0 else "", label, f"{finding['probability']:.3f}", finding["decision"]]
-        yield *shown, _uncertainty(item.get("uncertainty", {})) if number == 0 else "", _place(drawing, saved)
+        yield *shown, _uncertainty(item.get("uncertainty", {})) if number == 0 else "", drawing or ""
+
+
+def _plain(item: Mapping[str, Any]) -> str:
+    """The item of a kind whose results this module has no columns for."""
+    if error := item.get("error"):
+        return f"failed: {error['code']}"
+    return json.dumps(item, ensure_ascii=False)
 
 
 def _uncertainty(uncertainty: Mapping[str, Any]) -> str:
-    """What a reader needs first: whether to trust it, else how unsure it is (entropy in bits, 0 to 1 for yes/no)."""
-    if uncertainty.get("abstain"):
-        return f"abstains: {uncertainty.get('reason') or 'ask a clinician'}"
+    """How unsure the model is (entropy in bits: 0 is sure, 1 is yes or no alike), and whether it abstains."""
     entropy = uncertainty.get("entropy")
-    return "" if entropy is None else f"{entropy:.2f} bit"
-
-
-def _place(name: str | None, saved: Mapping[str, Path]) -> str:
-    return "" if name is None else str(saved.get(name, name))
+    said = "" if entropy is None else f"{entropy:.2f} bit"
+    return f"{said}, abstains" if uncertainty.get("abstain") else said

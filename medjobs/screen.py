@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -63,6 +64,14 @@ def lines(pairs: Iterable[tuple[str, object]]) -> None:
     width = max((len(name) for name, _ in known), default=0)
     for name, value in known:
         click.echo(f"{name:<{width}}  {value}".rstrip())
+
+
+def entry(name: str, text: str) -> None:
+    """Print `text` after `name`, its further lines indented below its first; a word or path is never broken."""
+    indent = " " * len(name)
+    options = {"break_long_words": False, "break_on_hyphens": False}
+    filled = textwrap.fill(printable(text), WIDTH, initial_indent=indent, subsequent_indent=indent, **options)
+    click.echo(name + filled.removeprefix(indent))
 
 
 def as_json(value: Any) -> None:

@@ -112,16 +112,20 @@ def _submit(client: Client, images: Sequence[Path]) -> Job:
 
 def _results(job: Job, images: Sequence[Path], folder: Path) -> None:
     from medjobs import findings
-    from medjobs.screen import console, lines
+    from medjobs.screen import console, entry, lines
 
     result = job.result()
     saved = findings.save(job, result, folder)
-    console().print(findings.drawn(result, [path.name for path in images], {n: Path(p.name) for n, p in saved.items()}))
+    names = [path.name for path in images]
+    console().print(findings.drawn(result, names))
     positive = [item for item in result.items if any(f["decision"] == "positive" for f in item.get("findings", ()))]
     doubtful = [item for item in result.items if item.get("uncertainty", {}).get("abstain")]
     click.echo(f"\n{len(result.items)} SYNTHETIC images: {len(positive)} positive, {len(doubtful)} sent to a clinician")
-    click.echo("(uncertainty: entropy in bits, 0 = sure, 1 = undecided; or why the model abstains)\n")
-    lines([("Heatmap", _heatmap(result, saved)), ("Report", saved["report.html"]), ("All", f"{folder}/")])
+    click.echo("Uncertainty is the entropy: 0 bit is sure, 1 bit is undecided. Where the model abstains, it says why:")
+    for line in findings.doubts(result, names) or ["(it abstains nowhere)"]:
+        entry("  ", line)
+    click.echo()
+    lines([("Heatmap", _heatmap(result, saved)), ("Report", saved["report.html"]), ("Files", f"{folder}/")])
     click.echo()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import shutil
 import sys
-import textwrap
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -38,7 +37,7 @@ def doctor(raw: bool) -> int:
     The exit code is 1 where anything failed.
     """
     from medjobs.environment import read_settings
-    from medjobs.screen import as_json
+    from medjobs.screen import as_json, entry
 
     settings = read_settings()
     found = list(checks(settings))
@@ -46,17 +45,10 @@ def doctor(raw: bool) -> int:
         as_json([check._asdict() for check in found])
     else:
         for check in found:
-            _say(f"{check.state:<5} {check.name:<9} ", check.found)
+            entry(f"{check.state:<5} {check.name:<9} ", check.found)
             if check.do:
-                _say(f"{'':<16}do:  ", check.do)
+                entry(f"{'':<16}do:  ", check.do)
     return 1 if any(check.state == "fail" for check in found) else 0
-
-
-def _say(name: str, text: str) -> None:
-    """One entry, its further lines indented; a path is never broken."""
-    indent = " " * len(name)
-    click.echo(name + textwrap.fill(text, 100, initial_indent=indent, subsequent_indent=indent,
-                                    break_long_words=False, break_on_hyphens=False).lstrip())  # fmt: skip
 
 
 def checks(settings: Settings) -> Iterator[Check]:

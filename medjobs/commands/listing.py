@@ -87,9 +87,11 @@ def show(job: str, raw: bool) -> None:
         screen.console().print(drawn if rows else "No worker has taken it yet.")
         if found.state == "succeeded":
             result = found.result()
-            screen.console().print(findings.drawn(result, (), {}))
+            screen.console().print(findings.drawn(result, ()))
+            for line in findings.doubts(result, ()):
+                screen.entry("abstains: ", line)
             for line in (*findings.failures(result, ()), str(result.raw.get("disclaimer", ""))):
-                click.echo(screen.printable(line))
+                screen.entry("", line)
 
 
 def _facts(job: dict[str, Any]) -> list[tuple[str, object]]:

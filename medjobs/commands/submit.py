@@ -106,17 +106,19 @@ def show_result(job: Job, names: Sequence[str], folder: Path | None, raw: bool) 
     if raw:
         as_json({**result.raw, "saved": {name: str(path) for name, path in saved.items()}})
         return 0
-    _print(result, names, saved)
-    lines([("Job", job.id), ("Report", saved.get("report.html", where))])
+    _print(result, names)
+    lines([("Job", job.id), ("Files", f"{where}/"), ("Report", saved.get("report.html", ""))])
     return 0
 
 
-def _print(result: Result, names: Sequence[str], saved: dict[str, Path]) -> None:
+def _print(result: Result, names: Sequence[str]) -> None:
     from medjobs import findings
-    from medjobs.screen import console, printable
+    from medjobs.screen import console, entry, printable
 
     screen = console()
-    screen.print(findings.drawn(result, [Path(name).name for name in names], saved))
+    screen.print(findings.drawn(result, [Path(name).name for name in names]))
+    for line in findings.doubts(result, [Path(name).name for name in names]):
+        entry("abstains: ", line)
     failed = findings.failures(result, names)
     for line in failed:
         click.echo(printable(line), err=True)
