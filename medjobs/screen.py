@@ -69,9 +69,8 @@ def lines(pairs: Iterable[tuple[str, object]]) -> None:
 def entry(name: str, text: str) -> None:
     """Print `text` after `name`, its further lines indented below its first; a word or path is never broken."""
     indent = " " * len(name)
-    options = {"break_long_words": False, "break_on_hyphens": False}
-    filled = textwrap.fill(printable(text), WIDTH, initial_indent=indent, subsequent_indent=indent, **options)
-    click.echo(name + filled.removeprefix(indent))
+    wrapper = textwrap.TextWrapper(WIDTH, indent, indent, break_long_words=False, break_on_hyphens=False)
+    click.echo(name + wrapper.fill(printable(text)).removeprefix(indent))
 
 
 def as_json(value: Any) -> None:
