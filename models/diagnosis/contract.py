@@ -12,17 +12,20 @@ from typing import Any
 from imaging.header import PHOTOMETRIC, Header
 from jobs.errors import ContractMismatch
 
-MODALITIES = frozenset(
-    "AR ASMT AU BDUS BI BMD CD CF CP CR CS CT DD DF DG DM DOC DS DX EC ECG EEG EMG EOG EPS ES FA FID FS GM HC HD IO IOL "
-    "IVOCT IVUS KER KO LEN LP LS MA MG MR MS NM OAM OCT OP OPM OPR OPT OPTBSV OPTENF OPV OSS OT PA PLAN POS PR PT PX REG "
-    "RESP RF RG RTDOSE RTIMAGE RTINTENT RTPLAN RTRAD RTRECORD RTSEGANN RTSTRUCT RWV SEG SM SMR SR SRF ST STAIN TEXTUREMAP "
-    "TG US VA VF XA XAPROTOCOL XC".split()
+_TERMS = (
+    "AR ASMT AU BDUS BI BMD CD CF CP CR CS CT DD DF DG DM DOC DS DX EC ECG EEG EMG EOG EPS ES FA FID FS GM HC HD IO "
+    "IOL IVOCT IVUS KER KO LEN LP LS MA MG MR MS NM OAM OCT OP OPM OPR OPT OPTBSV OPTENF OPV OSS OT PA PLAN POS PR PT "
+    "PX REG RESP RF RG RTDOSE RTIMAGE RTINTENT RTPLAN RTRAD RTRECORD RTSEGANN RTSTRUCT RWV SEG SM SMR SR SRF ST STAIN "
+    "TEXTUREMAP TG US VA VF XA XAPROTOCOL XC"
 )
+MODALITIES = frozenset(_TERMS.split())
 """Defined terms of Modality (PS3.3 C.7.3.1.1.1), retired ones included; a value outside this list is not repeated."""
 
 MODALITY = "(0008,0060) Modality"
 PHOTOMETRIC_INTERPRETATION = "(0028,0004) PhotometricInterpretation"
 ROWS, COLUMNS, FRAMES = "(0028,0010) Rows", "(0028,0011) Columns", "(0028,0008) NumberOfFrames"
+
+PNG_NOTE = "A PNG file states no modality, so it was not checked what sort of image this is."
 
 Mismatch = tuple[str, str, str]
 """The tag, the value seen (or that it is not a defined term), and the values accepted."""
@@ -52,11 +55,14 @@ def mismatch(header: Header, contract: Mapping[str, Any]) -> Mismatch | None:
     return None
 
 
-def check(header: Header, contract: Mapping[str, Any]) -> None:
-    """Raise `ContractMismatch` where the image breaks the contract, with the models that would take it."""
+def check(header: Header, contract: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return notes on what the contract could not check; raise `ContractMismatch` where the image breaks it.
+
+    The error names the tag, the value seen, the values accepted, and the models that would take the image.
+    """
     found = mismatch(header, contract)
     if found is None:
-        return
+        return () if header.format == "DICOM" else (PNG_NOTE,)
     tag, seen, accepted = found
     takers = takers_of(header)
     remedy = f"Send it to {' or '.join(takers)}." if takers else "No model of this installation takes it."

@@ -1,94 +1,83 @@
-"""float32 or bf16: chosen per device by a measured check, never by belief.
+"""Which precision a network runs at on a device: measured, never assumed.
 
-bf16 (autocast, channels-last) is taken where on a calibration sample every probability stays within TOLERANCE, every
-decision and every "far from the training data" stays the same, and a batch takes less time. The sample is drawn from
-the class means that stand beside the weights, so that no patient's image ships: mixtures of them, from all of one
-class to all of the other, with smooth noise, which puts images on both sides of the threshold.
+bf16 with channels-last is taken where it is faster and agrees with float32 on the model's own sample images:
+probabilities within .01 and the same decisions. What was found is recorded in each result's provenance.
 """
 
 from __future__ import annotations
 
-import threading
+import copy
 import time
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from models.diagnosis.predictor import DiagnosisPredictor
+from models.diagnosis.networks import Network
 
 TOLERANCE = 0.01
-SAMPLE = 64
-ROUNDS = 5
-WORTH = 0.95
-"""Share of float32's time below which bf16 is worth its rounding."""
+"""Largest difference of a probability that counts as agreement."""
+
+GAIN = 0.85
+"""bf16 must need less than this share of float32's time, or it is not worth a second set of roundings."""
 
 
 @dataclass(frozen=True)
-class Choice:
-    """The precision, and what was measured: times per batch of SAMPLE images, greatest difference, same decisions."""
+class Precision:
+    """What was chosen: `name` is "fp32" or "bf16"; `difference` the largest of a probability; `speed` a ratio."""
 
-    precision: str
-    fp32_ms: float
-    bf16_ms: float
-    largest_difference: float
+    name: str
+    difference: float
     same_decisions: bool
+    speed: float
 
-    def as_dict(self) -> dict[str, Any]:
-        """What provenance records."""
-        return asdict(self)
-
-
-_chosen: dict[tuple[str, str, int], Choice] = {}
-_lock = threading.Lock()
-
-
-def choose(predictor: DiagnosisPredictor, prototypes: Tensor, weights: str) -> Choice:
-    """Return the precision for these weights on this device; measured once per process, device and thread count."""
-    key = (weights, str(predictor.device), torch.get_num_threads())
-    with _lock:
-        if key not in _chosen:
-            _chosen[key] = _measure(predictor, sample(prototypes))
-        return _chosen[key]
+    def as_dict(self) -> dict[str, str | float | bool]:
+        """Return it as provenance records it."""
+        return {
+            "precision": self.name,
+            "bf16_largest_difference": round(self.difference, 5),
+            "bf16_same_decisions": self.same_decisions,
+            "bf16_times_fp32_speed": round(self.speed, 2),
+        }
 
 
-def sample(prototypes: Tensor, seed: int = 0) -> NDArray[np.uint8]:
-    """Return SAMPLE images (SAMPLE, H, W) between the class means (classes, H, W) uint8, with smooth noise."""
-    random = torch.Generator().manual_seed(seed)
-    means = prototypes.float()
-    share = torch.linspace(-0.5, 1.5, SAMPLE).view(-1, 1, 1)
-    noise = torch.randn(SAMPLE, 1, 7, 7, generator=random) * 16
-    smooth = torch.nn.functional.interpolate(noise, tuple(means.shape[1:]), mode="bicubic")[:, 0]
-    mixed = means[0] * (1 - share) + means[-1] * share + smooth
-    images: NDArray[np.uint8] = mixed.clamp(0, 255).to(torch.uint8).numpy()
-    return images
+def convert(network: Network, precision: str, device: str) -> Network:
+    """Return a copy of the network on a device at "fp32" or "bf16" (channels-last)."""
+    moved = copy.deepcopy(network).to(device)
+    if precision == "bf16":
+        moved = moved.to(torch.bfloat16).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return moved.eval()
 
 
-def _measure(predictor: DiagnosisPredictor, images: NDArray[np.uint8]) -> Choice:
-    threshold = float(predictor.manifest["labels"][0]["threshold"])
-    plain, _ = predictor.scores(images, "fp32")
-    short, _ = predictor.scores(images, "bf16")
-    a, b = np.array(plain.probabilities), np.array(short.probabilities)
-    gap = float(np.abs(a - b).max())
-    positive = predictor.positive
-    same = bool(((a[:, positive] >= threshold) == (b[:, positive] >= threshold)).all())
-    familiar = [(np.array(s.distance) <= 1) & (np.array(s.energy) <= 0) for s in (plain, short)]
-    same = same and bool((familiar[0] == familiar[1]).all())
-    times = {name: _fastest(predictor, images, name) for name in ("fp32", "bf16")}
-    wins = gap <= TOLERANCE and same and times["bf16"] < WORTH * times["fp32"]
-    chosen = "bf16" if wins else "fp32"
-    return Choice(chosen, round(times["fp32"] * 1e3, 2), round(times["bf16"] * 1e3, 2), round(gap, 5), same)
+def shaped(x: Tensor, precision: str, device: str) -> Tensor:
+    """Return network input (N, 1, H, W) as `convert`'s network of that precision wants it."""
+    if precision == "bf16":
+        return x.to(device, torch.bfloat16).contiguous(memory_format=torch.channels_last)
+    return x.to(device)
 
 
-def _fastest(predictor: DiagnosisPredictor, images: NDArray[np.uint8], name: str) -> float:
-    """Return the shortest of ROUNDS times, in seconds: what disturbs a measurement only ever makes it longer."""
-    found = []
-    for _ in range(ROUNDS):
-        begun = time.perf_counter()
-        predictor.scores(images, name)
-        found.append(time.perf_counter() - begun)
-    return min(found)
+def choose_precision(
+    network: Network, sample: Tensor, device: str, temperature: float, positive: int, threshold: float
+) -> tuple[Network, Precision]:
+    """Return the network, ready on `device`, and what was measured on `sample` (N, 1, H, W).
+
+    Costs a few batches at load: each precision runs once to warm up and three times for the clock.
+    """
+    ready = {name: convert(network, name, device) for name in ("fp32", "bf16")}
+    outputs: dict[str, Tensor] = {}
+    seconds: dict[str, float] = {}
+    with torch.inference_mode():
+        for name, candidate in ready.items():
+            x = shaped(sample, name, device)
+            outputs[name] = (candidate(x).float().cpu() / temperature).softmax(dim=1)[:, positive]
+            times = []
+            for _ in range(3):
+                start = time.perf_counter()
+                candidate(x).float().cpu()
+                times.append(time.perf_counter() - start)
+            seconds[name] = min(times)
+    difference = float((outputs["fp32"] - outputs["bf16"]).abs().max())
+    same = bool(((outputs["fp32"] >= threshold) == (outputs["bf16"] >= threshold)).all())
+    speed = seconds["fp32"] / seconds["bf16"]
+    name = "bf16" if difference <= TOLERANCE and same and seconds["bf16"] <= GAIN * seconds["fp32"] else "fp32"
+    return ready[name], Precision(name, difference, same, speed)

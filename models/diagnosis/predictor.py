@@ -1,9 +1,10 @@
-"""The diagnosis kind's predictor: bytes -> frames -> one forward pass for the batch -> findings and evidence."""
+"""The shipped networks at work: an image file to findings, uncertainty and evidence. One forward pass a batch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,157 +12,176 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from imaging.reading import read_image
+from jobs.errors import InputError, LimitExceeded, ModelUnusable
 from jobs.kinds import Params
 from jobs.predicting import Encoded, ModelVersion, Source
-from models.diagnosis import decoding, encoding, precision
-from models.diagnosis.decoding import Decoded
-from models.diagnosis.evidence import grad_cam
-from models.diagnosis.networks import Network
-from models.diagnosis.novelty import Familiar, energy, gather
+from models.diagnosis import novelty
+from models.diagnosis.answer import Manifest, encode
+from models.diagnosis.calibration import softmax
+from models.diagnosis.contract import check
+from models.diagnosis.evidence import evidence
+from models.diagnosis.kind import DiagnosisParams
+from models.diagnosis.pixels import Grey, displayed, network_input
+from models.diagnosis.precision import choose_precision, shaped
+from models.diagnosis.trainer import normalise
 from models.diagnosis.weights import load_version
 
-MAX_BATCH = 64
-"""Items of one predict. At 28 px a larger batch is no faster on a CPU, and a neighbour waits longer for it."""
-
-CHUNK = 128
-"""Frames of one forward pass; a multi-frame item may bring hundreds."""
+FRAMES_AT_ONCE = 256
+"""Frames in one forward pass; a longer cine loop takes several."""
 
 
 @dataclass(frozen=True)
-class Scores:
-    """What the network says of frames, on the CPU."""
+class Decoded:
+    """One item, ready for the network: `inputs` (F, side, side) uint8, and for each of its frames where it came from.
 
-    probabilities: list[list[float]]
-    """(F, classes), calibrated."""
+    `shown` is the displayed frame of an item of one frame that is to be explained; longer items read the frame that
+    counts again when it is drawn, so that what waits for the model holds kilobytes and not a film.
+    """
 
-    distance: list[float]
-    """Mahalanobis distance over its threshold, (F,)."""
-
-    energy: list[float]
-    """Energy less its threshold, (F,): above 0 is far."""
+    inputs: Grey
+    places: tuple[tuple[Path, int], ...]
+    shown: Grey | None
+    notes: tuple[str, ...]
+    explain: bool
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """One item's output: its scores, frame by frame, which frame counts, and the raw map there."""
+class Output:
+    """What the network says of one item, at the frame (from 0) where the finding is most probable.
 
-    scores: Scores
+    `probabilities` (classes,) are calibrated; `distance` and `energy` are those of the frame farthest from the
+    training images; `raw` (h, w) is the evidence map, or None where no pictures were asked for.
+    """
+
     frame: int
-    heat: NDArray[np.float32] | None
+    probabilities: NDArray[np.float64]
+    distance: float
+    energy: float
+    raw: NDArray[np.float32] | None
 
 
 class DiagnosisPredictor:
-    """A loaded diagnosis model on one device."""
+    """One model version on one device; see jobs.predicting.Predictor."""
 
-    max_batch = MAX_BATCH
+    max_batch = 64
 
     def __init__(self, version: ModelVersion, device: str) -> None:
-        """Read the weights, choose the precision by measurement; raises `ModelUnusable`."""
+        """Load, check the weights' checksum, and measure which precision the device may run at."""
+        self.manifest = Manifest.read(version)
         network, extra = load_version(version)
-        self.version, self.manifest = version, version.manifest
-        self.contract: Mapping[str, Any] = version.manifest["contract"]
-        self.device = torch.device(device)
-        calibration = version.manifest["calibration"]
-        self.temperature = float(calibration["temperature"])
-        self.positive = int(version.manifest["labels"][0]["class"])
-        self.shows_evidence = bool(version.manifest["audit"]["passed"])
-        self.familiar = Familiar(
-            extra["means"].float().to(self.device), extra["whiten"].float().to(self.device),
-            float(calibration["ood"]["distance"]), float(calibration["ood"]["energy"]),
-        )  # fmt: skip
-        self._whitened = self.familiar.means @ self.familiar.whiten
-        self.network: Network = network.to(self.device)
-        self.choice = precision.choose(self, extra["prototypes"], version.weights_sha256 or "")
-        if self.choice.precision == "bf16":
-            self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.device = "cpu" if device.startswith("cpu") else device
+        sample = normalise(extra["sample"].numpy())
+        self.network, self.precision = choose_precision(
+            network, sample, self.device, self.manifest.temperature, self.manifest.positive, self.manifest.threshold
+        )
+        self.means, self.whiten = extra["means"].to(self.device), extra["whiten"].to(self.device)
+        with torch.no_grad():
+            reference = normalise(extra["reference"].numpy()[None])
+            self.reference = self.network.trunk(shaped(reference, self.precision.name, self.device))
+        self.method = str(version.manifest["evidence"]["method"])
 
     def decode(self, source: Source, params: Params) -> Decoded:
-        """Bytes to frames at the model's resolution; raises `InputError`."""
-        return decoding.decode(source.files, self.contract, bool(getattr(params, "explain", True)))
+        """Read one image, or the images of a series in slice order; raises `InputError`."""
+        assert isinstance(params, DiagnosisParams)
+        if not source.files:
+            raise InputError("This model takes images; send the id of an uploaded DICOM or PNG file.")
+        inputs: list[Grey] = []
+        places: list[tuple[Path, int]] = []
+        notes: dict[str, None] = {}
+        shown: Grey | None = None
+        for path in source.files:
+            image = read_image(path)
+            notes.update(dict.fromkeys((*check(image.header, self.manifest.contract), *image.notes)))
+            for frame in range(len(image.frames)):
+                shown = displayed(image, frame)
+                inputs.append(network_input(shown, self.manifest.contract))
+                places.append((path, frame))
+            self._few_enough(len(inputs))
+        kept = shown if params.explain and len(inputs) == 1 else None
+        return Decoded(np.stack(inputs), tuple(places), kept, tuple(notes), params.explain)
 
-    def predict(self, batch: Sequence[Decoded]) -> list[Prediction]:
-        """One forward pass over the frames of all items; an item's finding is that of its most suspicious frame."""
-        images = np.concatenate([item.frames for item in batch])
-        wanted = self.shows_evidence and any(item.explain for item in batch)
-        scores, activations = self.scores(images, self.choice.precision, keep=wanted)
-        found: list[Prediction] = []
-        rows: list[int] = []
+    def predict(self, batch: Sequence[Decoded]) -> list[Output]:
+        """Run the trunk and tail once over all frames of the batch, then the tail again for what is to be explained."""
+        x = normalise(np.concatenate([item.inputs for item in batch]))  # (F, 1, side, side)
+        logits, distances, activations = self._forward(x)
+        energies = novelty.energy(logits).numpy()
+        probabilities = softmax(logits.double().numpy(), self.manifest.temperature)
+        outputs: list[Output] = []
         first = 0
+        chosen: list[int] = []
         for item in batch:
-            last = first + len(item.frames)
-            own = Scores(scores.probabilities[first:last], scores.distance[first:last], scores.energy[first:last])
-            suspicion = [row[self.positive] for row in own.probabilities]
-            found.append(Prediction(own, max(range(len(suspicion)), key=suspicion.__getitem__), None))
-            rows.append(first + found[-1].frame)
-            first = last
-        if wanted:
-            explained = [n for n, item in enumerate(batch) if item.explain]
-            maps = self._maps(activations, [rows[n] for n in explained])
-            for n, heat in zip(explained, maps, strict=True):
-                found[n] = Prediction(found[n].scores, found[n].frame, heat)
-        return found
+            frames = slice(first, first + len(item.inputs))
+            frame = int(probabilities[frames, self.manifest.positive].argmax())
+            chosen.append(first + frame)
+            far, high = float(distances[frames].max()), float(energies[frames].max())
+            outputs.append(Output(frame, probabilities[first + frame], far, high, None))
+            first = frames.stop
+        return self._explained(batch, outputs, activations, chosen)
 
-    def encode(self, decoded: Decoded, output: Prediction, position: int) -> Encoded:
-        """The result's entry, and the two pictures where the caller wants an explanation."""
-        scores = output.scores
-        seen = encoding.Seen(
-            scores.probabilities[output.frame], scores.distance[output.frame], scores.energy[output.frame], output.frame
-        )
-        return encoding.encode(self.manifest, decoded, seen, output.heat, position)
+    def encode(self, decoded: Decoded, output: Output, position: int) -> Encoded:
+        """Return the result's entry and, where asked for, the windowed image and the overlay as PNG."""
+        if not decoded.explain:
+            return encode(self.manifest, output, len(decoded.inputs), None, decoded.notes, position)
+        shown = decoded.shown
+        if shown is None:
+            path, frame = decoded.places[output.frame]
+            shown = displayed(read_image(path), frame)
+        return encode(self.manifest, output, len(decoded.inputs), shown, decoded.notes, position)
 
     def provenance(self) -> dict[str, Any]:
-        """Device, precision and how it was chosen, threads, input size, library versions."""
+        """Return device, measured precision, threads, and the libraries that shape the numbers."""
         return {
-            "device": str(self.device),
-            "precision": self.choice.precision,
-            "precision_check": self.choice.as_dict(),
+            "device": self.device,
+            **self.precision.as_dict(),
             "threads": torch.get_num_threads(),
-            "model_input": [int(self.contract["rows"]), int(self.contract["columns"])],
+            "instruction_set": torch.backends.cpu.get_cpu_capability() if self.device == "cpu" else None,
             "libraries": {"torch": torch.__version__, "numpy": np.__version__},
         }
 
-    def scores(self, images: NDArray[np.uint8], name: str, keep: bool = False) -> tuple[Scores, list[Tensor]]:
-        """Run frames (F, rows, columns) uint8 at a precision; with `keep` also stage-3 activations by chunk."""
-        kept: list[Tensor] = []
-        rows: list[list[list[float]]] = [[], [], []]
-        with torch.inference_mode():
-            for at in range(0, len(images), CHUNK):
-                activation, probabilities, distance, far = self._forward(images[at : at + CHUNK], name)
-                if keep:
-                    kept.append(activation)
-                # One transfer for the chunk: a call per image would cost more than the network.
-                table = torch.cat([probabilities, distance[:, None], far[:, None]], dim=1).tolist()
-                rows[0] += [row[:-2] for row in table]
-                rows[1].append([row[-2] for row in table])
-                rows[2].append([row[-1] for row in table])
-        return Scores(rows[0], _joined(rows[1]), _joined(rows[2])), kept
+    def _few_enough(self, frames: int) -> None:
+        """Refuse a series that has more frames than the contract lets one item have."""
+        most = int(self.manifest.contract["max_frames"])
+        if frames > most:
+            detail = (
+                f"The series has more than {most} frames, the most that this model takes as one item; send them apart."
+            )
+            raise LimitExceeded(detail, limit="max_frames", allowed=most)
 
-    def _forward(self, images: NDArray[np.uint8], name: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return activation, probabilities (F, classes), distance ratio (F,) and energy excess (F,)."""
-        x = torch.from_numpy(images).to(self.device).unsqueeze(1).float().div_(127.5).sub_(1)  # (F, 1, H, W)
-        if name == "bf16":
-            x = x.to(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=name == "bf16"):
-            activation = self.network.trunk(x)
-            features, logits = self.network.tail(activation)
-        logits = logits.float()
-        probabilities = torch.softmax(logits / self.temperature, dim=1)
-        whitened = gather(activation, features) @ self.familiar.whiten
-        distance = torch.cdist(whitened, self._whitened).amin(dim=1) / self.familiar.distance
-        return activation, probabilities, distance, energy(logits) - self.familiar.energy
+    @torch.no_grad()
+    def _forward(self, x: Tensor) -> tuple[Tensor, NDArray[np.float32], Tensor]:
+        """Return logits (F, classes), distances (F,) and stage-3 activations (F, C, h, w) of normalised frames."""
+        logits: list[Tensor] = []
+        distances: list[Tensor] = []
+        activations: list[Tensor] = []
+        for part in torch.split(x, FRAMES_AT_ONCE):
+            activation = self.network.trunk(shaped(part, self.precision.name, self.device))
+            features, scores = self.network.tail(activation)
+            distance = novelty.nearest(novelty.gather(activation, features), self.means, self.whiten)
+            logits.append(scores.float().cpu())
+            distances.append(distance.cpu())
+            activations.append(activation)
+        return torch.cat(logits), torch.cat(distances).numpy(), torch.cat(activations)
 
-    def _maps(self, activations: Sequence[Tensor], rows: Sequence[int]) -> NDArray[np.float32]:
-        """Return the raw maps (len(rows), h, w) of these frames."""
-        # Copied outside of inference mode, the activation may take part in a gradient.
-        chosen = torch.stack([activations[row // CHUNK][row % CHUNK] for row in rows]).float()
-        maps: NDArray[np.float32] = grad_cam(self.network, chosen, self.positive).cpu().numpy()
-        return maps
-
-
-def _joined(parts: Sequence[list[float]]) -> list[float]:
-    return [value for part in parts for value in part]
+    def _explained(
+        self, batch: Sequence[Decoded], outputs: list[Output], activations: Tensor, chosen: list[int]
+    ) -> list[Output]:
+        """Return the outputs with evidence maps for the items that asked; a map that failed its audit is not drawn."""
+        asked = [number for number, item in enumerate(batch) if item.explain] if self.manifest.audit_passed else []
+        if not asked:
+            return outputs
+        held = activations[[chosen[number] for number in asked]]
+        reference = self.reference if self.method == "reference-cam" else None
+        raw = evidence(self.network, held, self.manifest.positive, reference).cpu().numpy()
+        explained = list(outputs)
+        for row, number in enumerate(asked):
+            explained[number] = replace(outputs[number], raw=raw[row])
+        return explained
 
 
 def load(version: ModelVersion, device: str) -> DiagnosisPredictor:
-    """Load a model version onto `device` ("cpu", "cuda:0"); raises `ModelUnusable`."""
-    return DiagnosisPredictor(version, device)
+    """Return the predictor of a model version on a device ("cpu", "cuda:0"); raises `ModelUnusable`."""
+    try:
+        return DiagnosisPredictor(version, device)
+    except KeyError as missing:
+        raise ModelUnusable(f"The manifest or the weights lack {missing}.") from missing

@@ -1,0 +1,140 @@
+"""From a network's output to the result's entry, as http-api.md gives it, and its pictures. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imaging.drawing import evidence_caption, overlay, png
+from jobs.predicting import Encoded, ModelVersion, NewArtifact
+from models.diagnosis.calibration import entropy, prediction_set
+from models.diagnosis.pixels import Grey, boxes, placed, spread, stored_box
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The parts of a manifest that turn numbers into an answer; `positive` is the index of the finding's class."""
+
+    classes: tuple[str, ...]
+    label: str
+    positive: int
+    threshold: float
+    temperature: float
+    bounds: tuple[float, ...]
+    distance: float
+    energy: float
+    contract: Mapping[str, Any]
+    audit_passed: bool
+    audit: str
+
+    @classmethod
+    def read(cls, version: ModelVersion) -> Manifest:
+        """Read the manifest of a model version."""
+        manifest = version.manifest
+        label = manifest["labels"][0]
+        calibration, audit = manifest["calibration"], manifest["audit"]
+        passed = sum(audit["tests"].values())
+        failed = [name for name, good in audit["tests"].items() if not good]
+        words = f"{passed} of {len(audit['tests'])} tests passed"
+        return cls(
+            classes=tuple(manifest["classes"]),
+            label=label["name"],
+            positive=manifest["classes"].index(label["name"]),
+            threshold=label["threshold"],
+            temperature=calibration["temperature"],
+            bounds=tuple(calibration["conformal"]["bounds"]),
+            distance=calibration["ood"]["distance"],
+            energy=calibration["ood"]["energy"],
+            contract=manifest["contract"],
+            audit_passed=audit["passed"],
+            audit=words if audit["passed"] else f"{words}; failed {', '.join(failed)}: the map is not shown",
+        )
+
+
+class Output(Protocol):
+    """What `encode` reads of models.diagnosis.predictor.Output."""
+
+    @property
+    def frame(self) -> int: ...  # noqa: D102
+    @property
+    def probabilities(self) -> NDArray[np.float64]: ...  # noqa: D102
+    @property
+    def distance(self) -> float: ...  # noqa: D102
+    @property
+    def energy(self) -> float: ...  # noqa: D102
+    @property
+    def raw(self) -> NDArray[np.float32] | None: ...  # noqa: D102
+
+
+def encode(
+    manifest: Manifest, output: Output, frames: int, shown: Grey | None, notes: Sequence[str], position: int
+) -> Encoded:
+    """Return the entry for the item at `position`, and its PNGs where `shown` (the displayed frame) is given."""
+    probability = float(output.probabilities[manifest.positive])
+    classes = [manifest.classes[index] for index in prediction_set(output.probabilities, list(manifest.bounds))]
+    counts = [f"Frame {output.frame + 1} of {frames} counts: the finding is most probable there."] if frames > 1 else []
+    item: dict[str, Any] = {
+        "findings": [
+            {
+                "label": manifest.label,
+                "probability": round(probability, 6),
+                "decision": "positive" if probability >= manifest.threshold else "negative",
+                "threshold": manifest.threshold,
+                "regions": [],
+            }
+        ],
+        # No class conforms: nothing can be ruled out, so all are listed, which can only raise the coverage.
+        "prediction_set": classes or list(manifest.classes),
+        "uncertainty": uncertainty(manifest, output, classes),
+        "evidence": [],
+        "notes": [*notes, *counts],
+    }
+    if shown is None:
+        return Encoded(item)
+    entry, pictures = draw(manifest, output, shown, position)
+    return Encoded({**item, "evidence": [entry]}, pictures)
+
+
+def uncertainty(manifest: Manifest, output: Output, classes: Sequence[str]) -> dict[str, Any]:
+    """Return entropy, distance and whether to abstain; abstaining routes the image to a clinician."""
+    score = output.distance / manifest.distance
+    familiar = score <= 1 and output.energy <= manifest.energy
+    reason = None
+    if score > 1:
+        reason = f"The image is unlike those that the model was trained on: {score:.2f} times the distance allowed."
+    elif not familiar:
+        reason = "The image is unlike those that the model was trained on: its energy is above the one allowed."
+    elif not classes:
+        reason = "No class conforms to this image, so none can be ruled out."
+    elif len(classes) > 1:
+        reason = f"The model cannot tell {' from '.join(classes)} at its coverage."
+    return {
+        "entropy": round(float(entropy(output.probabilities[None])[0]), 6),
+        "ood_score": round(float(score), 4),
+        "in_distribution": bool(familiar),
+        "abstain": reason is not None,
+        "reason": reason,
+    }
+
+
+def draw(
+    manifest: Manifest, output: Output, shown: Grey, position: int
+) -> tuple[dict[str, Any], tuple[NewArtifact, ...]]:
+    """Return the evidence entry and the pictures: the displayed frame, and the overlay where the map may be shown."""
+    rows, columns = shown.shape[:2]
+    size = manifest.contract["input"]["rows"], manifest.contract["input"]["columns"]
+    image = NewArtifact(f"image-{position}.png", "image/png", png(shown), position)
+    entry: dict[str, Any] = {"label": manifest.label, "boxes": [], "artifact": None, "audit": manifest.audit}
+    if output.raw is None:
+        return entry, (image,)
+    heat = spread(output.raw, *size)
+    marked = [(stored_box(box, manifest.contract, rows, columns), score) for box, score in boxes(heat)]
+    whole = placed(heat, rows, columns, manifest.contract["fit"])
+    picture = overlay(shown, whole, [box for box, _ in marked], caption=evidence_caption(*size))
+    name = f"evidence-{position}-{manifest.label}.png"
+    entry["boxes"] = [{"box": list(box), "frame": output.frame + 1, "score": score} for box, score in marked]
+    return {**entry, "artifact": name}, (image, NewArtifact(name, "image/png", png(picture), position))
