@@ -10,10 +10,13 @@ CPU = "cpu"
 
 
 def expand(asked: str) -> list[str]:
-    """`auto`, `cpu` or `0,1` -> `["cuda:0", "cuda:1"]` or `["cpu"]`; raises ValueError for anything else."""
+    """`auto`, `cpu` or `0,1` -> `["cuda:0", "cuda:1"]` or `["cpu"]`; raises ValueError for anything else.
+
+    Numbers count among the GPUs that this process sees, as torch counts them.
+    """
     text = asked.strip().lower()
     if text == "auto":
-        return [f"cuda:{index}" for index in visible_gpus()] or [CPU]
+        return [f"cuda:{index}" for index in range(len(visible_gpus()))] or [CPU]
     if text == CPU:
         return [CPU]
     numbers = [part.strip().removeprefix("cuda:") for part in text.split(",")]
@@ -38,7 +41,11 @@ def visible_gpus() -> list[str]:
 
 def environment(device: str, base: Mapping[str, str]) -> dict[str, str]:
     """The environment of a process pinned to `device`: it sees that one GPU and no other, or none."""
-    visible = device.removeprefix("cuda:") if device != CPU else ""
+    visible = ""
+    if device != CPU:
+        number = int(device.removeprefix("cuda:"))
+        allowed = [name.strip() for name in base.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+        visible = allowed[number] if number < len(allowed) else str(number)
     return {**base, "CUDA_VISIBLE_DEVICES": visible, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
 
