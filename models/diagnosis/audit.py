@@ -24,12 +24,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.diagnosis.networks import Network, ResNet18
+from models.diagnosis.networks import CnnBasic, Network, ResNet18
 
 Mapper = Callable[[Network, Tensor], Tensor]
 """Network and normalised images (N, 1, H, W) to enlarged maps (N, H, W), high where the evidence is."""
 Scorer = Callable[[Tensor], NDArray[np.float64]]
 """Normalised images (N, 1, H, W) to the finding's log odds (N,)."""
+
+LAYERS: dict[type[nn.Module], tuple[str, ...]] = {
+    ResNet18: ("head", "stage4", "stage3", "stage2", "stage1", "stem"),
+    CnnBasic: ("output", "dense", "convolutions.6", "convolutions.3", "convolutions.0"),
+}
+"""What the cascade randomises one after the other, from the output down."""
 
 SHARES = np.linspace(0.0, 1.0, 11)
 CASCADE_BAR = 0.3
@@ -83,13 +89,13 @@ def rank_correlation(a: Tensor, b: Tensor) -> float:
     return float((top / (centred[0].norm(dim=1) * centred[1].norm(dim=1))).mean())
 
 
-def cascade(network: ResNet18, mapper: Mapper, images: Tensor, seed: int = 0) -> dict[str, float]:
+def cascade(network: Network, mapper: Mapper, images: Tensor, seed: int = 0) -> dict[str, float]:
     """Return the rank correlation with the trained map after randomising down to each layer, output first."""
     torch.manual_seed(seed)
     kept = mapper(network, images)
     broken = copy.deepcopy(network)
     found: dict[str, float] = {}
-    for name in ("head", "stage4", "stage3", "stage2", "stage1", "stem"):
+    for name in LAYERS[type(network)]:
         for module in broken.get_submodule(name).modules():
             if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
                 module.reset_parameters()
@@ -124,18 +130,23 @@ def hits(maps: Tensor, centres: Tensor) -> NDArray[np.float64]:
     width = maps.shape[2]
     top = maps.flatten(1).argmax(dim=1)
     place = torch.stack([top // width, top % width], dim=1).float()
-    return ((place - centres).norm(dim=1) <= RADIUS).double().numpy()
+    inside: NDArray[np.float64] = ((place - centres).norm(dim=1) <= RADIUS).double().numpy()
+    return inside
 
 
 def audit(
-    network: ResNet18, mapper: Mapper, score: Scorer, found: Tensor, clear: Tensor, reference: Tensor
+    network: Network, mapper: Mapper, score: Scorer, found: Tensor, clear: Tensor, reference: Tensor
 ) -> dict[str, Any]:
     """Run the five tests and return their figures, which passed, and `passed` for all.
 
     `found` are normalised images decided positive, `clear` images without the finding, `reference` their mean image.
     """
     side = found.shape[2]
-    maps = {"model": mapper(network, found), "random": random_map(len(found), side, 1), "centre": centre_map(len(found), side)}
+    maps = {
+        "model": mapper(network, found),
+        "random": random_map(len(found), side, 1),
+        "centre": centre_map(len(found), side),
+    }
     report: dict[str, Any] = {"images": len(found), "cascade": cascade(network, mapper, found)}
     deletion = {name: area(score, found, m, reference, keep=False) for name, m in maps.items()}
     insertion = {name: area(score, found, m, reference, keep=True) for name, m in maps.items()}
@@ -149,7 +160,7 @@ def audit(
     return report
 
 
-def _pointing(network: ResNet18, mapper: Mapper, score: Scorer, clear: Tensor) -> dict[str, Any]:
+def _pointing(network: Network, mapper: Mapper, score: Scorer, clear: Tensor) -> dict[str, Any]:
     """Return hit rates on the planted images that moved the log odds by 1 or more."""
     planted, centres = plant(clear.repeat(4, 1, 1, 1))
     seen = torch.from_numpy(score(planted) - score(clear.repeat(4, 1, 1, 1)) >= 1.0)
@@ -175,7 +186,8 @@ def _dose(score: Scorer, found: Tensor, maps: Tensor, reference: Tensor) -> dict
     for share in (0.05, 0.1, DOSE, 0.3, 0.4):
         marked = base - score(hidden(found, maps, share, reference))
         chance = np.mean([base - score(hidden(found, m, share, reference)) for m in noise], axis=0)
-        curve.append({"share": share, "marked": round(float(marked.mean()), 3), "random": round(float(chance.mean()), 3)})
+        moved = {"marked": round(float(marked.mean()), 3), "random": round(float(chance.mean()), 3)}
+        curve.append({"share": share, **moved})
         if share == DOSE:
             gain = paired(marked, chance)
     return {"curve": curve, "gain_at_fifth": gain}
@@ -185,7 +197,7 @@ def _verdicts(report: dict[str, Any]) -> dict[str, bool]:
     """Return test name -> passed, by the bars of the module's docstring."""
     others = ("random", "centre")
     return {
-        "cascade": abs(report["cascade"]["stem"]) <= CASCADE_BAR,
+        "cascade": abs([*report["cascade"].values()][-1]) <= CASCADE_BAR,
         "deletion": all(report[f"deletion_vs_{other}"]["low"] > 0 for other in others),
         "insertion": all(report[f"insertion_vs_{other}"]["low"] > 0 for other in others),
         "pointing": all(report["pointing"].get(f"vs_{other}", {"low": 0})["low"] > 0 for other in others),

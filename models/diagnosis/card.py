@@ -1,0 +1,84 @@
+"""A model card in Markdown, in the order of CHAI's applied model card, from a manifest. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+FIGURES = {
+    "auc": "AUC",
+    "accuracy": "accuracy",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "ece": "calibration error (ECE)",
+    "ece_if_perfect": "ECE of a perfectly calibrated model",
+}
+"""Metric name in the manifest -> words."""
+
+WORDS = {
+    "intended_use": "Intended use",
+    "out_of_scope": "Out of scope",
+    "population": "Population",
+    "known_risks": "Known risks and limits",
+    "bias": "Bias and subgroups",
+    "human_oversight": "Human oversight",
+}
+
+
+def card(manifest: Mapping[str, Any]) -> str:
+    """Return the card's text."""
+    label, data = manifest["labels"][0], manifest["data"]
+    parts = [
+        f"# {manifest['name']} version {manifest['version']}",
+        f"{manifest['summary']} Research use only, not a medical device.",
+        "## What it says",
+        f"`{label['name']}` is positive at a probability of {label['threshold']:.4f} or more. "
+        + str(label["positive_means"]),
+        *(f"## {title}\n\n{manifest['card'][key]}" for key, title in WORDS.items() if key in manifest["card"]),
+        "## Data",
+        f"{data['source']}. Training {data['train']} ({data['dropped']} left out: validation holds the same image), "
+        f"validation {data['validation']}, test {data['test']} images; licence {data['license']}.",
+        "## Figures",
+        figures(manifest),
+        "## Evidence maps",
+        audit(manifest["audit"]),
+        "## Making it again",
+        f"`{manifest['made_with']}`, seeds {', '.join(map(str, manifest['seeds']))}; shipped: seed "
+        f"{manifest['seed']}, the one of least validation loss.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def figures(manifest: Mapping[str, Any]) -> str:
+    """Return the table: shipped weights with intervals, mean of the seeds, baseline."""
+    metrics, baseline = manifest["metrics"], manifest["baseline"]
+    if metrics["test"] is None:
+        return f"No test part was there. Validation AUC: {metrics['validation']['auc']}."
+    lines = [
+        f"Test part, n = {metrics['test']['n']}, read once; 95 % intervals by bootstrap.",
+        "",
+        f"| | shipped weights | mean of {len(metrics['seeds'])} seeds | {baseline['name']}, mean of as many |",
+        "|---|---|---|---|",
+    ]
+    for name, words in FIGURES.items():
+        one = metrics["test"][name]
+        shown = f"{one['value']:.3f} ({one['low']:.3f} to {one['high']:.3f})"
+        lines.append(f"| {words} | {shown} | {metrics['mean'][name]:.3f} | {baseline['mean'][name]:.3f} |")
+    sets = metrics["test"]["prediction_sets"]
+    verdict = "It beats" if baseline["beaten"] else "It does not beat"
+    ending = f"{verdict} the simple baseline in mean AUC. Prediction sets are to hold the true class in "
+    ending += f"{sets['intended_coverage']:.0%} of images and hold it in {sets['coverage']:.1%} of the test part; "
+    return "\n".join([*lines, "", f"{ending}{sets['one_class']:.1%} of the sets name one class."])
+
+
+def audit(report: Mapping[str, Any]) -> str:
+    """Return the audit's verdict in words."""
+    tests = ", ".join(f"{name} {'passed' if good else 'FAILED'}" for name, good in report["tests"].items())
+    verdict = "Maps are shown" if report["passed"] else "The maps failed, so none is shown"
+    rates = report["pointing"].get("hit_rate")
+    pointing = ""
+    if rates:
+        pointing = f" Planted discs were hit by {rates['model']:.0%} of the maps, {rates['random']:.0%} of random ones"
+        pointing += f" and {rates['centre']:.0%} of the centre map's."
+    where = f"{report['images']} {report['part']} images"
+    return f"{verdict}: {tests} (method {report['method']}, {where}).{pointing} Model evidence, not a cause."
