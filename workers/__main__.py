@@ -34,6 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
         from workers.long import LongWorker
 
         return LongWorker(settings, options.device, worker_id).run()
+    # Before torch is imported: it reads them once, and would otherwise take every processor for each predict.
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(settings.torch_threads)
     from workers.inference import InferenceWorker
 
     return InferenceWorker(settings, options.device, worker_id).run()

@@ -113,8 +113,8 @@ class InferenceWorker:
         self.place.receive = lambda job_id: None  # its row is still queued, and the keeper sends it again
         self._return_messages(self.taker.stop())
         until = time.monotonic() + self.settings.drain_s
-        while self.line.held and time.monotonic() < until and not self._hurry.is_set():
-            time.sleep(0.02)
+        while time.monotonic() < until and not self._hurry.is_set() and not self.line.wait_until_empty(0.2):
+            pass
         self.line.hand_back(list(self.line.held.values()))
         celery_state.should_stop = 0
         if self.place.hub is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -71,6 +72,9 @@ class Line:
         """Nothing held."""
         self.plant = plant
         self.held: dict[str, Attempt] = {}
+        self._left = threading.Condition()
+        """Notified whenever attempts are forgotten."""
+
         self._encode_s = 0.001
         """How long one item takes to encode, lately."""
 
@@ -261,6 +265,13 @@ class Line:
             attempt = self.held.pop(job_id, None)
             if attempt is not None and any(isinstance(one, dict) and "archive" in one for one in attempt.claim.inputs):
                 shutil.rmtree(self._scratch(attempt), ignore_errors=True)
+        with self._left:
+            self._left.notify_all()
+
+    def wait_until_empty(self, seconds: float) -> bool:
+        """Wait until nothing is held; False when `seconds` were not enough."""
+        with self._left:
+            return self._left.wait_for(lambda: not self.held, seconds)
 
     def _item_failed(self, unit: Unit, error: JobError) -> None:
         if error.retryable:

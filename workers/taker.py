@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-import time
 from collections import deque
 
 from db.engine import Database
@@ -15,9 +14,6 @@ from workers.blame import where
 from workers.line import Line
 
 log = logging.getLogger("medjobs.workers")
-
-POLL_S = 0.02
-"""How often a suspect looks whether it is alone; rare, so not worth a condition."""
 
 
 class Taker:
@@ -80,8 +76,8 @@ class Taker:
             self._wait_until_empty()
 
     def _wait_until_empty(self) -> None:
-        while self._line.held and not self._stopped.is_set():
-            time.sleep(POLL_S)
+        while not self._stopped.is_set() and not self._line.wait_until_empty(0.5):
+            pass
 
     def _persist(self, ids: list[str], alone: bool = False) -> bool:
         pause = 0.1

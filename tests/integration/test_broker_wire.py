@@ -73,9 +73,9 @@ def test_celery_receives_what_we_tell_flower(settings: Settings, redis_server: R
     state = app.events.State()
     with app.connection_for_read() as connection:
         receiver = app.events.Receiver(connection, handlers={"*": state.event})
-        with receiver.consumer_context() as (_, _channel, _consumers):
+        with receiver.consumer_context() as (reading, _channel, _consumers):
             with suppress(TimeoutError):  # the receiver subscribes when it first reads
-                connection.drain_events(timeout=0.3)
+                reading.drain_events(timeout=0.3)
             job, other = new_id(), new_id()
             Dispatcher(settings).send(
                 [Message(job, "diagnosis", "inference", 5), Message(other, "diagnosis", "long", 5)]
@@ -85,7 +85,7 @@ def test_celery_receives_what_we_tell_flower(settings: Settings, redis_server: R
             teller.tell([event("task-failed", job, "w@host", exception="all-items-failed", traceback="")])
             deadline = time.monotonic() + 10
             while time.monotonic() < deadline and not (job in state.tasks and state.tasks[job].state == "FAILURE"):
-                connection.drain_events(timeout=5)
+                reading.drain_events(timeout=5)
     assert state.tasks[job].name == "medjobs.diagnosis"
     assert state.tasks[job].exception == "all-items-failed"
     assert state.tasks[other].state == "PENDING"

@@ -6,6 +6,7 @@ import sqlite3
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
@@ -26,12 +27,12 @@ class CutAtCommit:
         self.cuts = 0
         real = db._engine.dialect.do_commit
 
-        def commit(connection: object) -> None:
+        def commit(connection: Any) -> None:
             real(connection)
             if self.cuts == 0:
                 self.cuts += 1
                 server.cut(str(db.url.database))
-                connection.execute("SELECT 1")  # type: ignore[attr-defined]  # finds that the line is dead
+                connection.execute("SELECT 1")  # finds that the line is dead
 
         monkeypatch.setattr(db._engine.dialect, "do_commit", commit)
 
@@ -140,10 +141,12 @@ def test_given_rivals_that_deadlock_when_both_try_then_both_succeed(on_postgres:
 def test_given_a_refused_row_when_the_error_is_shown_then_it_repeats_no_label(database: Database) -> None:
     with pytest.raises(Exception, match="priority_0_to_9") as refused:
         jobs.insert(database, [new_job(caller(database), priority=77, labels={"p": "MARKER^NAME"})], max_queued=10)
-    shown, error = "", refused.value
+    shown: list[str] = []
+    error: BaseException | None = refused.value
     while error is not None:
-        shown, error = shown + repr(error) + str(error), error.__cause__ or error.__context__  # type: ignore[assignment]
-    assert "MARKER" not in shown
+        shown += [repr(error), str(error)]
+        error = error.__cause__ or error.__context__
+    assert "MARKER" not in "".join(shown)
 
 
 def test_given_another_process_in_a_write_when_sqlite_is_written_then_the_write_waits_and_reads_do_not(
@@ -232,3 +235,35 @@ def test_given_a_url_that_cannot_serve_when_opened_then_the_remedy_is_named(tmp_
         Database("mysql://host/db")
     with pytest.raises(DatabaseUnavailable):
         Database(f"sqlite:///{tmp_path / 'no' / 'such' / 'folder.db'}").check()
+
+
+def test_given_a_full_disk_when_sqlite_is_written_then_the_database_is_unavailable_and_then_well(
+    sqlite_url: str,
+) -> None:
+    db = Database(sqlite_url, pool_size=1)
+    (job,) = queued(db)
+    with db.read() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")  # SQLite's own way to have no more room
+    with pytest.raises(DatabaseUnavailable) as refused:
+        queued(db, 2000)
+    assert "full" in str(refused.value.facts)
+    with db.read() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count=1000000")
+    assert len(jobs.claim(db, [job], "w", 30, "inference")) == 1
+    db.close()
+
+
+def test_given_a_writer_that_never_ends_when_sqlite_is_written_then_the_wait_is_bounded(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("db.engine.BUSY_S", 0.2)
+    db = Database(sqlite_url)
+    other = sqlite3.connect(str(db.url.database), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    began = time.monotonic()
+    with pytest.raises(DatabaseUnavailable):
+        queued(db)
+    assert time.monotonic() - began < 3
+    other.close()
+    db.close()

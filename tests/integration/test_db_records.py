@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from sqlalchemy import text
 
@@ -30,7 +32,7 @@ def test_given_a_token_when_it_is_shown_then_its_caller_is_known_and_the_databas
     assert len(token) == 46
     who = callers.authenticate(database, token)
     assert who is not None
-    assert (who.name, who.scopes) == ("imaging-lab", {"read", "submit"})
+    assert (who.name, who.scopes) == ("imaging-lab", frozenset({"read", "submit"}))
     with database.read() as connection:
         stored = str(connection.execute(text("SELECT * FROM tokens")).all())
     assert token not in stored
@@ -66,7 +68,7 @@ def swept(db: Database) -> list[str]:
     return sorted(retention.sweep_blobs(db, grace_s=3600, remove=lambda digest: True))
 
 
-def finish(db: Database, **values: object) -> str:
+def finish(db: Database, **values: Any) -> str:
     (claim,) = running(db, **values)
     jobs.complete(db, [Completion(claim.id, claim.fence, State.SUCCEEDED, {})])
     return claim.id

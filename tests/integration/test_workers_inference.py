@@ -50,7 +50,7 @@ def test_a_file_becomes_a_result_with_its_provenance(stack: Stack) -> None:
 
 
 def test_bad_items_fail_alone_and_in_their_places(light: Stack) -> None:
-    """Given a job of 20 files with 3 broken ones, then 17 results and 3 named errors stand in the order of the inputs."""
+    """Given a job of 20 files with 3 broken ones, then 17 results and 3 named errors stand in order."""
     contents = [b"BAD%d" % i if i in (2, 3, 17) else bytes([i]) * 3 for i in range(20)]
     light.worker()
     (job_id,) = light.submit(light.new([light.put(content) for content in contents]))
@@ -193,7 +193,7 @@ def test_a_job_of_many_items_reports_its_progress(light: Stack) -> None:
 
 
 def test_priority_goes_first_and_age_within_it(light: Stack) -> None:
-    """Given jobs of three priorities in the queue, when a worker that holds one at a time comes, then they run in order."""
+    """Given jobs of three priorities, when a worker that holds one at a time comes, then they run in order."""
     order = [1, 9, 5, 9, 1]
     ids = [light.files([b"%d" % i], priority=priority)[0] for i, priority in enumerate(order)]
     light.environment["MEDJOBS_INFERENCE_THREADS"] = "1"

@@ -59,7 +59,9 @@ def test_a_killed_child_resumes_from_its_checkpoint(stack: Stack) -> None:
     stack.keeper()
     job_id = steps(stack, steps=60, step_s=0.05)
     stack.until(lambda: stack.view(job_id).fraction > 0.2)
-    (child,) = [c for p in stack.processes for c in psutil.Process(p.pid).children() if "spawn" in " ".join(c.cmdline())]
+    (child,) = [
+        c for p in stack.processes for c in psutil.Process(p.pid).children() if "spawn" in " ".join(c.cmdline())
+    ]
     child.kill()
     (job,) = stack.wait([job_id], 60)
     assert job.state == "succeeded"

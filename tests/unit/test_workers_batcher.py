@@ -7,11 +7,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from pydantic import BaseModel
+
 from db.records import Claim
 from jobs.errors import BadAttribute, JobError, OutOfMemory
 from jobs.kinds import Kind, Params
 from jobs.predicting import Encoded, Source
-from pydantic import BaseModel
 from workers.attempt import Attempt, Unit
 from workers.batcher import Batcher
 from workers.bench import Bench
