@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from db import callers, jobs, schema
@@ -46,6 +47,11 @@ def rounds(db: Database, ids: list[str], batch: int) -> None:
         assert len(jobs.complete(db, done)) == len(claims)
 
 
+def next_round(db: Database, ready: list[list[str]], batch: int) -> None:
+    """Claim and complete the next set of jobs that were inserted for it."""
+    rounds(db, ready.pop(), batch)
+
+
 def rate(work: Callable[[], object], count: int, repeats: int = 3) -> str:
     """Jobs per second: median of the repeats, and their range."""
     rates = []
@@ -64,9 +70,9 @@ def measure(url: str) -> None:
     print(f"{db.dialect:12} {'batch':>6}   jobs/s  (range of three)")
     for batch, count in ((1, 256), (32, 2048)):
         rounds(db, inserts(db, caller, batch * 4, batch), batch)  # compiles and prepares the statements
-        print(f"{'insert':12} {batch:6} {rate(lambda b=batch, n=count: inserts(db, caller, n, b), count)}")
+        print(f"{'insert':12} {batch:6} {rate(partial(inserts, db, caller, count, batch), count)}")
         ready = [inserts(db, caller, count, 32) for _ in range(3)]
-        print(f"{'claim+commit':12} {batch:6} {rate(lambda b=batch, r=ready: rounds(db, r.pop(), b), count)}")
+        print(f"{'claim+commit':12} {batch:6} {rate(partial(next_round, db, ready, batch), count)}")
     db.close()
 
 

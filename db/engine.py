@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -42,6 +43,17 @@ _RETRYABLE_STATES = frozenset({"40001", "40P01", "55P03", "57P01", "57P02", "57P
 """Serialization failure, deadlock, lock timeout, three kinds of shutdown, and our own idle timeout (SQLSTATE)."""
 
 
+_UNUSABLE_CLASSES = frozenset({"53", "58"})
+"""SQLSTATE classes of a server out of disk, memory or connections, and of its own input and output errors."""
+
+_SQLITE_UNUSABLE = frozenset(
+    {
+        sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN,
+    }
+)  # fmt: skip
+
+
 class Database:
     """One SQL database, SQLite or PostgreSQL; safe to share between threads, not across a fork."""
 
@@ -67,14 +79,20 @@ class Database:
                 yield connection
             return
         # Threads of this process queue on a lock, which wakes them at once; SQLite's own waiting sleeps up to 100 ms.
-        with self._writing, self._reading.connect() as connection:
-            _begin_immediate(connection)
-            try:
-                yield connection
-            except BaseException:
-                connection.exec_driver_sql("ROLLBACK")
-                raise
-            connection.exec_driver_sql("COMMIT")
+        if not self._writing.acquire(timeout=BUSY_S):
+            raise DatabaseUnavailable(reason=f"no turn to write within {BUSY_S:.0f} s")
+        try:
+            with self._reading.connect() as connection:
+                connection.begin()  # says so to SQLAlchemy alone, or Alembic would commit by itself
+                _begin_immediate(connection)
+                try:
+                    yield connection
+                    connection.exec_driver_sql("COMMIT")
+                except BaseException:
+                    _driver(connection).rollback()  # nothing where SQLite rolled back itself, as on a full disk
+                    raise
+        finally:
+            self._writing.release()
 
     def transact(self, work: Callable[[Connection], T], *, again: Callable[[Connection], T] | None = None) -> T:
         """Run `work` in one transaction, and again after a deadlock, a lock timeout or a cut connection.
@@ -112,10 +130,10 @@ class Database:
             try:
                 return attempt(number)
             except (DBAPIError, TimeoutError) as error:
-                if not _passing(error):
-                    raise
                 if number == RETRIES - 1 or _unreachable(error):
                     raise DatabaseUnavailable(reason=_reason(error)) from error
+                if not _passing(error):
+                    raise
                 time.sleep(random.uniform(0.2, 1.0) * 0.02 * 2**number)  # noqa: S311 - spreads rivals
         raise AssertionError("unreachable: the last try returns or raises")
 
@@ -166,44 +184,46 @@ def _postgresql(url: URL, pool_size: int) -> Engine:
     return engine
 
 
+def _driver(connection: Connection) -> Any:
+    """The driver's own connection: SQLAlchemy's path costs 50 us a statement, and these come with every write."""
+    return connection.connection.driver_connection
+
+
 def _begin_immediate(connection: Connection) -> None:
     """Take SQLite's write lock, asking every millisecond or two: its own busy handler backs off to 100 ms."""
-    deadline = time.monotonic() + BUSY_S
-    connection.exec_driver_sql("PRAGMA busy_timeout=0")
+    deadline, driver = time.monotonic() + BUSY_S, _driver(connection)
+    driver.execute("PRAGMA busy_timeout=0")
     try:
-        while True:
+        while time.monotonic() < deadline:
             try:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                driver.execute("BEGIN IMMEDIATE")
                 return
-            except OperationalError as error:
-                if not _locked(error) or time.monotonic() > deadline:
-                    raise
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                    raise DatabaseUnavailable(reason=str(error)) from error
                 time.sleep(random.uniform(0.0005, 0.002))  # noqa: S311 - spreads rivals
+        raise DatabaseUnavailable(reason=f"another process has been writing for {BUSY_S:.0f} s")
     finally:
-        connection.exec_driver_sql(f"PRAGMA busy_timeout={int(BUSY_S * 1000)}")
-
-
-def _locked(error: Exception) -> bool:
-    return "database is locked" in str(getattr(error, "orig", "")) or "is busy" in str(getattr(error, "orig", ""))
+        driver.execute(f"PRAGMA busy_timeout={int(BUSY_S * 1000)}")
 
 
 def _passing(error: Exception) -> bool:
     """Whether the same transaction may succeed in a moment."""
-    if isinstance(error, TimeoutError):
-        return True
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
-    state = getattr(getattr(error, "orig", None), "sqlstate", None)
-    return state in _RETRYABLE_STATES or _locked(error) or _unreachable(error)
+    return getattr(getattr(error, "orig", None), "sqlstate", None) in _RETRYABLE_STATES
 
 
 def _unreachable(error: Exception) -> bool:
-    """Whether no connection could be made at all: the caller hears it now, not after our retries."""
+    """Whether the database cannot serve at all now: the caller hears it at once, not after our retries."""
     if isinstance(error, TimeoutError):
         return True
     original = getattr(error, "orig", None)
+    if isinstance(original, sqlite3.OperationalError):
+        return getattr(original, "sqlite_errorcode", 0) & 0xFF in _SQLITE_UNUSABLE
+    state = getattr(original, "sqlstate", None)
     connecting = isinstance(error, OperationalError | InterfaceError) and getattr(error, "statement", None) is None
-    return (connecting and getattr(original, "sqlstate", None) is None) or "unable to open database" in str(original)
+    return (connecting and state is None) or (state or "")[:2] in _UNUSABLE_CLASSES
 
 
 def _reason(error: Exception) -> str:

@@ -6,6 +6,7 @@ A service that this machine lacks skips the test at home and fails it in CI.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,12 +60,18 @@ def postgres_url(postgres_server: Postgres, _migrated: str) -> Iterator[str]:
     postgres_server.drop(name)
 
 
+@pytest.fixture(scope="session")
+def _migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("migrated") / "medjobs.db"
+    schema.upgrade(f"sqlite:///{path}")
+    return path
+
+
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
+def sqlite_url(tmp_path: Path, _migrated_file: Path) -> str:
     """The URL of a migrated SQLite database that this test has for itself."""
-    url = f"sqlite:///{tmp_path / 'medjobs.db'}"
-    schema.upgrade(url)
-    return url
+    shutil.copy(_migrated_file, tmp_path / "medjobs.db")
+    return f"sqlite:///{tmp_path / 'medjobs.db'}"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

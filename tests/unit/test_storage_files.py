@@ -154,7 +154,7 @@ def test_given_a_job_id_that_leads_elsewhere_when_used_then_it_is_refused(storag
             storage.put_artifact(job_id, fence, "x", b"")
 
 
-# -- the disk -----------------------------------------------------------------------------------------------------------
+# -- the disk ----------------------------------------------------------------------------------------------------
 
 
 def test_given_a_full_disk_when_written_then_the_error_names_the_disk_and_nothing_stays(
