@@ -11,9 +11,9 @@ from broker.queues import POOLS, PRIORITIES, queue
 from jobs.settings import Settings
 
 
-def make_app(settings: Settings) -> Celery:
+def make_app(settings: Settings, app_class: type[Celery] = Celery) -> Celery:
     """A Celery app of this installation; opens no connection."""
-    app = Celery("medjobs", broker=settings.redis, set_as_current=False)
+    app = app_class("medjobs", broker=settings.redis, set_as_current=False)
     app.conf.update(_messages() | _reliability() | _connection())
     return app
 

@@ -27,6 +27,7 @@ from jobs.settings import Settings
 from models.registry import kinds
 from workers.blame import where
 from workers.flower import Flower
+from workers.longapp import LongApp
 from workers.longrequest import LongRequest
 from workers.longtask import DEVICE, NODE, WORKER_ID, alive_file
 from workers.provenance import code_version
@@ -52,6 +53,8 @@ class LongWorker:
         self._hurry = threading.Event()
         self._stopped = threading.Event()
         os.environ.update({WORKER_ID: worker_id, NODE: self.node, DEVICE: device})
+        # billiard starts its child by `python -c`, which would put the working directory first on the path.
+        os.environ["PYTHONSAFEPATH"] = "1"
         known = sorted(kind.name for kind in kinds().values() if kind.pool == "long" and kind.runner)
         facts = {"kinds": known, "code_version": code_version(), "node": self.node}
         self.worker = workers.Worker(worker_id, socket.gethostname(), os.getpid(), "long", device, facts)
@@ -61,13 +64,9 @@ class LongWorker:
         workers.register(self.db, self.worker)
         LongRequest.on_lost = staticmethod(self._child_died)
         answer_revoke(self._cancel_soon)
-        app = make_app(self.settings)
-        app.conf.update(
-            include=["workers.longtask"],
-            # The child imports the kinds; on a busy machine that takes longer than Celery's 4 seconds.
-            worker_proc_alive_timeout=120.0,
-        )
-        # A spawned child finds its app by unpickling, and its tasks through `include`.
+        app = make_app(self.settings, LongApp)
+        # The child imports the kinds; on a busy machine that takes longer than Celery's 4 seconds.
+        app.conf.worker_proc_alive_timeout = 120.0
         app.set_default()
         self.controller = app.WorkController(
             hostname=self.node, pool_cls="prefork", concurrency=1, task_events=True, queues=[queue("long")],
