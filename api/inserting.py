@@ -19,25 +19,37 @@ QUEUE_FULL_RETRY_S = 10
 
 def insert(accepted: Sequence[Accepted]) -> list[str]:
     """The ids of the jobs, in order: new ones, or those that an Idempotency-Key stood for. All or nothing."""
-    here = services()
-    jobs = [one.job for one in accepted]
     try:
-        inserted = rows.insert(here.database, jobs, max_queued=here.settings.max_queued)
+        return _commit(accepted)
     except QueueFull as full:
-        detail = f"{full.waiting} jobs are waiting already; send it again in {QUEUE_FULL_RETRY_S} seconds."
-        raise Problem("queue-full", detail, headers={"Retry-After": str(QUEUE_FULL_RETRY_S)}) from None
+        raise _queue_full(full) from None
     except KeyReused as reused:
-        errors = [FieldError("#/headers/Idempotency-Key", "Make a new key, for example a UUID.")]
-        if len(accepted) > 1:
-            errors = [FieldError(pointer("jobs", at), "This key stood for another job.") for at in reused.positions]
-        raise Problem("idempotency-key-reused", errors=errors) from None
+        raise _key_reused(reused.positions if len(accepted) > 1 else ()) from None
     except UnknownFiles as unknown:
-        raise Problem("unknown-file", errors=_named(accepted, set(unknown.digests))) from None
-    made = [job for job, entry in zip(jobs, inserted, strict=True) if entry.created]
-    here.outgoing.send([Message(job.id, job.kind, job.pool, job.priority) for job in made if job.run_at is None])
-    for kind, count in Counter(job.kind for job in made).items():
-        here.metrics.submitted(kind, count)
-    return [entry.id for entry in inserted]
+        raise _unknown_files(accepted, unknown) from None
+
+
+def insert_each(accepted: Sequence[Accepted]) -> list[str | Problem]:
+    """The id of each job, or why it was refused. All that are good go in together; a full queue takes none of them."""
+    answers: dict[int, str | Problem] = {}
+    left = list(range(len(accepted)))
+    while left:
+        trying = [accepted[position] for position in left]
+        try:
+            answers |= zip(left, _commit(trying), strict=True)
+        except QueueFull as full:
+            answers |= dict.fromkeys(left, _queue_full(full))
+        except KeyReused as reused:
+            answers |= {left[at]: _key_reused([left[at]]) for at in reused.positions}
+        except UnknownFiles as unknown:
+            lacking = set(unknown.digests)
+            answers |= {
+                position: _unknown_files([accepted[position]], unknown)
+                for position in left
+                if not lacking.isdisjoint(accepted[position].places)
+            }
+        left = [position for position in left if position not in answers]
+    return [answers[position] for position in range(len(accepted))]
 
 
 def views(ids: Iterable[str]) -> dict[str, JobView]:
@@ -49,12 +61,32 @@ def views(ids: Iterable[str]) -> dict[str, JobView]:
     return found
 
 
-def _named(accepted: Sequence[Accepted], digests: set[str]) -> list[FieldError]:
-    """Where in the body the files stand that the caller does not have."""
+def _commit(accepted: Sequence[Accepted]) -> list[str]:
+    here = services()
+    jobs = [one.job for one in accepted]
+    inserted = rows.insert(here.database, jobs, max_queued=here.settings.max_queued)
+    made = [job for job, entry in zip(jobs, inserted, strict=True) if entry.created]
+    here.outgoing.send([Message(job.id, job.kind, job.pool, job.priority) for job in made if job.run_at is None])
+    for kind, count in Counter(job.kind for job in made).items():
+        here.metrics.submitted(kind, count)
+    return [entry.id for entry in inserted]
+
+
+def _queue_full(full: QueueFull) -> Problem:
+    detail = f"{full.waiting} jobs are waiting already; send it again in {QUEUE_FULL_RETRY_S} seconds."
+    return Problem("queue-full", detail, headers={"Retry-After": str(QUEUE_FULL_RETRY_S)})
+
+
+def _key_reused(positions: Sequence[int]) -> Problem:
+    """`positions` in a batch; none for a request of one job."""
+    errors = [FieldError(pointer("jobs", at), "This key stood for another job; make a new one.") for at in positions]
+    header = FieldError("#/headers/Idempotency-Key", "Make a new key, for example a UUID.")
+    return Problem("idempotency-key-reused", errors=errors or [header])
+
+
+def _unknown_files(accepted: Sequence[Accepted], unknown: UnknownFiles) -> Problem:
+    """Names where in the body the files stand that the caller does not have."""
+    lacking = set(unknown.digests)
+    places = [place for one in accepted for digest, place in one.places.items() if digest in lacking]
     remedy = "Upload this file with POST /v1/files first."
-    return [
-        FieldError(pointer(*place), remedy)
-        for one in accepted
-        for digest, place in one.places.items()
-        if digest in digests
-    ]
+    return Problem("unknown-file", errors=[FieldError(pointer(*place), remedy) for place in places])

@@ -17,6 +17,8 @@ from jobs.states import FINAL
 
 routes = Routes("job_reading", __name__, url_prefix="/v1")
 
+MICROSECOND = 1e-6
+
 RETRY_AFTER_S = 1
 """When to ask again about a job that has not ended."""
 
@@ -55,7 +57,8 @@ def listing(query: ListQuery) -> Response:
         model_name=name or None,
         model_version=int(version) if version else None,
         labels=query.labels,
-        created_after=None if query.created_after is None else query.created_after.timestamp(),
+        # The database keeps finer times than we print: a job must not come after its own printed time.
+        created_after=None if query.created_after is None else query.created_after.timestamp() + MICROSECOND,
     )
     found = reading.listing(here.database, auth.owner(), filters, after=after, limit=query.limit + 1)
     page = found[: query.limit]

@@ -13,7 +13,7 @@ from api import auth, bodies, documenting
 from api.accepting import Accepted, accept, known_kind, validated
 from api.forms import is_form
 from api.inputs import digests
-from api.inserting import insert, views
+from api.inserting import insert, insert_each, views
 from api.job_form import read_form
 from api.presenting import job_json
 from api.problems import FieldError, Problem
@@ -63,7 +63,7 @@ def submit_batch() -> tuple[Response, int]:
     salt = f"batch of {len(batch.jobs)}"
     made = [_entry(entry, position, key, salt) for position, entry in enumerate(batch.jobs)]
     if not batch.atomic:
-        return jsonify(jobs=_one_by_one(made)), HTTPStatus.OK
+        return jsonify(jobs=_each(made)), HTTPStatus.OK
     problems = [one for one in made if isinstance(one, Problem)]
     if problems:
         codes = {problem.code for problem in problems}
@@ -142,23 +142,18 @@ def _entry(entry: Any, position: int, key: str | None, salt: str) -> Accepted | 
     return accepted.keyed(None if key is None else f"{key}#{position}", salt)
 
 
-def _one_by_one(made: Sequence[Accepted | Problem]) -> list[dict[str, Any]]:
-    """Insert what is good; first together, and only where that is refused each for itself."""
-    good = [one for one in made if isinstance(one, Accepted)]
-    answers: dict[int, str | Problem] = {}
-    try:
-        answers = dict(zip(map(id, good), insert(good) if good else [], strict=True))
-    except Problem:
-        for one in good:
-            try:
-                [answers[id(one)]] = insert([one])
-            except Problem as problem:
-                answers[id(one)] = problem
-    found = views([answer for answer in answers.values() if isinstance(answer, str)])
-    return [_answered(one if isinstance(one, Problem) else answers[id(one)], found) for one in made]
+def _each(made: Sequence[Accepted | Problem]) -> list[dict[str, Any]]:
+    """Insert what is good, and say of each entry what became of it."""
+    inserted = iter(insert_each([one for one in made if isinstance(one, Accepted)]))
+    answers = [one if isinstance(one, Problem) else next(inserted) for one in made]
+    found = reading.get_many(services().database, [answer for answer in answers if isinstance(answer, str)])
+    by_id = {job.id: job for job in found}
+    return [_answered(answer, by_id) for answer in answers]
 
 
 def _answered(answer: str | Problem, found: dict[str, JobView]) -> dict[str, Any]:
+    if isinstance(answer, str) and answer not in found:
+        answer = Problem("job-deleted")
     if isinstance(answer, Problem):
         return {"status": answer.sort.status, "problem": answer.body()}
     return {"status": int(HTTPStatus.ACCEPTED), "job": job_json(found[answer])}

@@ -65,6 +65,27 @@ def test_given_bad_entries_when_not_atomic_then_each_is_answered_for_itself(stag
     assert waiting(stage) == 2
 
 
+def test_given_many_when_one_lacks_its_file_and_not_atomic_then_the_rest_goes_in_together(stage: Stage) -> None:
+    missing = f"sha256:{'1' * 64}"
+    reused = {"idempotency_key": "k"}
+    stage.post("/v1/jobs:batch", json={"jobs": [{**GOOD, **reused, "seed": 99}]})
+    jobs = [GOOD] * 400 + [{**GOOD, "inputs": [missing]}] + [GOOD] * 400 + [{**GOOD, **reused}]
+    began = time.perf_counter()
+    entries = stage.post("/v1/jobs:batch", json={"jobs": jobs, "atomic": False}).json["jobs"]  # type: ignore[index]
+    assert time.perf_counter() - began < 3  # one transaction each would be 800 commits
+    assert [n for n, entry in enumerate(entries) if entry["status"] != 202] == [400, 801]
+    assert entries[400]["problem"]["errors"][0]["pointer"] == "#/jobs/400/inputs/0"
+    assert entries[801]["problem"]["code"] == "idempotency-key-reused"
+    assert waiting(stage) == 801
+
+
+@pytest.mark.parametrize("small", [{"max_queued": 3}])
+def test_given_a_queue_with_little_room_when_not_atomic_then_each_is_told(stage: Stage) -> None:
+    answer = stage.post("/v1/jobs:batch", json={"jobs": [GOOD] * 4, "atomic": False})
+    assert [entry["status"] for entry in answer.json["jobs"]] == [429] * 4  # type: ignore[index]
+    assert waiting(stage) == 0
+
+
 @pytest.mark.parametrize("small", [{"max_queued": 3}])
 def test_given_a_queue_with_little_room_when_atomic_then_all_or_nothing(stage: Stage) -> None:
     problem(stage.post("/v1/jobs:batch", json={"jobs": [GOOD] * 4}), 429, "queue-full")

@@ -211,6 +211,35 @@ def test_given_json_just_32_deep_then_it_is_read(stage: Stage) -> None:
     problem(submit(stage, body), 400, "nesting-too-deep")
 
 
+CONTROL = ["\x00", "\x07", "\x1b", "\x7f", "\x85", "\ud800"]
+
+
+@pytest.mark.parametrize("character", CONTROL, ids=ascii)
+def test_given_a_control_character_anywhere_then_422_points_at_what_is_ours(stage: Stage, character: str) -> None:
+    odd = f"a{character}b"
+    for change, where in (
+        ({"inputs": [{"data": {"Age": 1, "note": odd}}]}, "#/inputs/0/data"),
+        ({"inputs": [{"data": {"Age": 1, "Jane": [{"Doe": odd}]}}]}, "#/inputs/0/data"),
+        ({"inputs": [{"data": {odd: 1}}]}, "#/inputs/0/data"),
+        ({"params": {"Jane": odd}}, "#/params"),
+        ({"Jane": {"Doe": odd}}, "#"),
+        ({"model": odd}, "#/model"),
+    ):
+        for ascii_only in (True, False) if character != "\ud800" else (True,):
+            body = json.dumps({"kind": "picture", **change}, ensure_ascii=ascii_only)
+            raw = body.encode()
+            if not ascii_only and character < " ":
+                continue  # such JSON is no JSON
+            assert pointers(problem(submit(stage, raw), 422, "invalid-request")) == [where]
+
+
+def test_given_tabs_and_line_ends_in_inline_data_then_they_are_text(stage: Stage) -> None:
+    body = problem(
+        submit(stage, {"kind": "picture", "inputs": [{"data": {"Age": "1\t2\r\n3"}}]}), 422, "invalid-inputs"
+    )
+    assert pointers(body) == ["#/inputs/0/data/Age"]
+
+
 @pytest.mark.parametrize("small", [{"max_body_bytes": 1000}])
 def test_given_a_body_above_the_limit_then_413_names_the_limit(stage: Stage) -> None:
     body = problem(submit(stage, b" " * 1001), 413, "body-too-large")
