@@ -30,7 +30,7 @@ class Shipped:
     card: Mapping[str, str] = field(repr=False)
 
 
-INPUT = {"rows": 28, "columns": 28, "range": [-1, 1], "crop": "centre square", "resize": "area", "channels": 1}
+INPUT = {"rows": 28, "columns": 28, "channels": 1, "range": [-1, 1]}
 GREY = ("MONOCHROME1", "MONOCHROME2")
 CITE = "Yang et al., MedMNIST v2, Scientific Data 10, 41 (2023), CC BY 4.0"
 
@@ -48,6 +48,7 @@ CHEST = Shipped(
         "min_rows": 28,
         "min_columns": 28,
         "max_frames": 1,
+        "fit": "centre-square",
         "input": INPUT,
     },
     recipe=Recipe(epochs=24),
@@ -85,6 +86,7 @@ BREAST = Shipped(
         "min_rows": 28,
         "min_columns": 28,
         "max_frames": 512,
+        "fit": "whole",
         "input": INPUT,
     },
     recipe=Recipe(epochs=100, ema=0.99, augmentation=Augmentation(flip=True)),

@@ -31,6 +31,7 @@ AUDITED = (100, 60)
 on the first ones, so the audit looks at images that the choice did not see."""
 
 SAMPLE = 64
+"""Images of the precision check."""
 
 
 def ship(

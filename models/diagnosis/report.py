@@ -1,0 +1,111 @@
+"""report.html of a diagnosis: pictures inside, nothing fetched, fit to print. Imports no torch: the API draws it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from jobs.results import DISCLAIMER, Report
+from models.diagnosis.card import FIGURES, WORDS
+from models.diagnosis.plots import reliability, roc
+
+MOST_PICTURE_BYTES = 32 << 20
+"""Pictures beyond this sum are named and not inlined: a browser should still open the page."""
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+"""Content security policy of the page: whatever stands in it, nothing is fetched and no script runs."""
+
+
+def render(report: Report) -> str:
+    """Return the page for a finished job."""
+    text: str = page().render(
+        job=report.job,
+        result=report.result,
+        items=list(_items(report)),
+        manifest=report.manifest,
+        figures=_figures(report.manifest),
+        card=_card(report.manifest),
+        plots=_plots(report.manifest),
+        provenance=flat(report.result.get("provenance", {})),
+        disclaimer=DISCLAIMER,
+        policy=POLICY,
+    )
+    return text
+
+
+@cache
+def page() -> Any:
+    """Return the compiled template; every value is escaped unless it is `Markup` made here."""
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters["percent"] = lambda value: f"{float(value):.1%}"
+    return environment.get_template("report.html.jinja")
+
+
+def flat(value: Any, name: str = "") -> list[tuple[str, str]]:
+    """Return nested JSON as rows of dotted name and text, in order."""
+    if isinstance(value, Mapping) and value:
+        return [row for key, one in value.items() for row in flat(one, f"{name}.{key}" if name else str(key))]
+    if isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 0:
+        if not any(isinstance(one, Mapping | list | tuple) for one in value):
+            return [(name, ", ".join(map(_text, value)))]
+        return [row for number, one in enumerate(value, start=1) for row in flat(one, f"{name}.{number}")]
+    return [(name, _text(value))]
+
+
+def _text(value: Any) -> str:
+    if value is None or value == {} or value == []:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _items(report: Report) -> Sequence[dict[str, Any]]:
+    """Return every item with its number (from 1) and its pictures, windowed image first."""
+    room = MOST_PICTURE_BYTES
+    found: list[dict[str, Any]] = []
+    artifacts = [a for a in report.result.get("artifacts", ()) if a["media_type"] == "image/png"]
+    for position, item in enumerate(report.result["items"]):
+        maps = {e["artifact"]: e["label"] for e in item.get("evidence", ()) if e.get("artifact")}
+        mine = sorted((a for a in artifacts if a.get("item") == position), key=lambda a: a["name"] in maps)
+        pictures: list[dict[str, Any]] = []
+        for artifact in mine:
+            content = report.artifact(artifact["name"])
+            room -= len(content)
+            label = maps.get(artifact["name"])
+            words = "Displayed image" if label is None else f"Model evidence for {label}"
+            source = Markup("data:image/png;base64,") + base64.b64encode(content).decode() if room >= 0 else None
+            pictures.append({"name": artifact["name"], "words": words, "source": source})
+        found.append({"number": position + 1, "entry": item, "pictures": pictures})
+    return found
+
+
+def _figures(manifest: Mapping[str, Any] | None) -> list[tuple[str, Mapping[str, float], float, float]]:
+    """Return (words, {value, low, high} of the shipped weights, mean of the seeds, baseline's mean) per figure."""
+    if manifest is None or not (manifest.get("metrics") or {}).get("test"):
+        return []
+    metrics, baseline = manifest["metrics"], manifest["baseline"]["mean"]
+    return [(words, metrics["test"][name], metrics["mean"][name], baseline[name]) for name, words in FIGURES.items()]
+
+
+def _card(manifest: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Return the card's facts as (title, text)."""
+    if manifest is None:
+        return []
+    words = [(title, manifest["card"][key]) for key, title in WORDS.items() if key in manifest.get("card", {})]
+    return [*words, ("Data", manifest["data"]["source"]), ("Licence", manifest["data"]["license"])]
+
+
+def _plots(manifest: Mapping[str, Any] | None) -> list[Markup]:
+    """Return the reliability diagram and the ROC curve as inline SVG."""
+    if manifest is None or not (manifest.get("metrics") or {}).get("test"):
+        return []
+    test = manifest["metrics"]["test"]
+    return [Markup(reliability(test["reliability"])), Markup(roc(test["roc"], test["auc"]))]  # noqa: S704
