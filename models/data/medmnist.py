@@ -10,6 +10,7 @@ import hashlib
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,11 +61,8 @@ def fingerprint(part: Part) -> str:
 
 def read(path: Path) -> DataSet:
     """Read a greyscale MedMNIST npz. Raises ValueError that names what is wrong with the file."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            parts = {name: _part(arrays, name, path.name) for name in ("train", "val", "test")}
-    except (OSError, zipfile.BadZipFile, EOFError) as cause:
-        raise ValueError(f"{path.name} cannot be read as an npz file: {cause}") from cause
+    arrays = _arrays(path)
+    parts = {name: _part(arrays, name, path.name) for name in ("train", "val", "test")}
     train, validation = parts["train"], parts["val"]
     if train is None or validation is None:
         raise ValueError(f"{path.name} needs train_images, train_labels, val_images and val_labels")
@@ -72,7 +70,19 @@ def read(path: Path) -> DataSet:
     return DataSet(path.stem, train, validation, parts["test"], mark)
 
 
-def _part(arrays: np.lib.npyio.NpzFile, name: str, file: str) -> Part | None:
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an npz file by name; pickled objects are refused."""
+    try:
+        # Opened here, because np.load leaves a file that is no zip open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ValueError("it holds one array and not an archive of them")
+            return {name: archive[name] for name in archive.files}
+    except (OSError, zipfile.BadZipFile, EOFError, ValueError) as cause:
+        raise ValueError(f"{path.name} cannot be read as an npz file: {cause}") from cause
+
+
+def _part(arrays: dict[str, NDArray[Any]], name: str, file: str) -> Part | None:
     """Return one part of the split, or None where the file does not have it."""
     if f"{name}_images" not in arrays or f"{name}_labels" not in arrays:
         return None
