@@ -88,6 +88,7 @@ def _schemas() -> dict[str, Any]:
         for member in definitions[name]["properties"].values():
             if "x-items" in member:  # entries that are checked one by one, and not by pydantic
                 member["items"] = documenting.ref(member.pop("x-items"))
+    definitions["ProblemBody"]["properties"]["code"]["enum"] = list(CODES)
     choices = [documenting.ref(name) for name in ("SeriesInput", "ArchiveInput", "DataInput")]
     file_id = {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$", "description": "A file id."}
     return {**definitions, "Input": {"anyOf": [file_id, *choices]}}

@@ -39,10 +39,11 @@ def artifact(path: ArtifactPath) -> Response:
     here = services()
     job, stored = _committed(str(path.job_id))
     found = next((one for one in stored.artifacts if one.name == path.name), None)
-    if found is None and path.name != REPORT:
+    drawn = path.name == REPORT
+    if found is None and not drawn:
         raise Problem("not-found")
     audit.record(here.database, auth.current().id, "artifact.read", f"{job.id}/{path.name}")
-    if found is None:
+    if found is None or drawn:
         content, media_type = render(here.storage, job, stored).encode(), "text/html; charset=utf-8"
     else:
         content, media_type = _content(job, stored, found.name), found.media_type

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from api.problems import CODES
 from tests.services.stage import Stage
 
 PATHS: dict[str, set[str]] = {
@@ -86,6 +87,10 @@ def test_every_call_has_a_summary_an_id_and_problems(spec: dict[str, Any]) -> No
         assert call["summary"].endswith(".") or call["summary"].endswith("`.")
         assert "application/problem+json" in call["responses"]["default"]["content"]
         assert any(status.startswith("2") for status in call["responses"])
+
+
+def test_the_codes_of_problems_are_a_closed_list(spec: dict[str, Any]) -> None:
+    assert spec["components"]["schemas"]["ProblemBody"]["properties"]["code"]["enum"] == list(CODES)
 
 
 def test_only_the_orchestrators_routes_are_open(spec: dict[str, Any]) -> None:
