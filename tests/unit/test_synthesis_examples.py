@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from pydicom import Dataset, dcmread
 from pydicom.uid import UID, JPEGLSLossless
 
@@ -18,8 +20,17 @@ SHIPPED = Path(__file__).parents[2] / "examples" / "data"
 NAMES = [f"chest-{number:02d}.dcm" for number in range(1, 25)]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Small products are slower on several threads than on one, far slower beside other programs."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("examples")
     main(["--out", str(folder)])
     return folder

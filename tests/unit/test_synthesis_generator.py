@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from models.synthesis.generator import LABELS, WEIGHTS, generate, load
 from models.synthesis.nearness import compare, nearest
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Small products are slower on several threads than on one, far slower beside other programs."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def test_equal_seeds_give_equal_pictures_and_others_do_not() -> None:
