@@ -47,6 +47,21 @@ def test_the_map_sums_to_the_change_of_the_log_odds_where_the_tail_is_linear() -
     assert torch.allclose(made.sum(dim=(1, 2)), change, atol=1e-5)
 
 
+class Square(nn.Module):
+    """A tail whose log odds are the square of the mean over cells."""
+
+    def tail(self, activation: Tensor) -> tuple[Tensor, Tensor]:
+        cells = activation.mean(dim=(2, 3))
+        return cells, torch.stack([torch.zeros(len(cells)), cells[:, 0] ** 2], dim=1)
+
+
+def test_the_gradient_half_way_makes_it_exact_for_a_curved_tail_too() -> None:
+    activation, reference = torch.full((1, 1, 2, 2), 3.0), torch.full((1, 1, 2, 2), 1.0)
+    made = evidence(Square(), activation, 1, reference)  # type: ignore[arg-type]
+    # 3 x 3 - 1 x 1 = 8, in four equal cells; the gradient at the image itself would give 12, at the reference 4.
+    assert made.flatten().tolist() == pytest.approx([2.0, 2.0, 2.0, 2.0])
+
+
 def test_plain_grad_cam_equals_captums() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Captum's imports warn of their own dependencies.
