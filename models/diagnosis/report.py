@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from PIL import Image as Pillow
 
 from jobs.results import DISCLAIMER, Report
 from models.diagnosis.card import FIGURES, WORDS
@@ -74,17 +76,37 @@ def _items(report: Report) -> Sequence[dict[str, Any]]:
     artifacts = [a for a in report.result.get("artifacts", ()) if a["media_type"] == "image/png"]
     for position, item in enumerate(report.result["items"]):
         maps = {e["artifact"]: e["label"] for e in item.get("evidence", ()) if e.get("artifact")}
-        mine = sorted((a for a in artifacts if a.get("item") == position), key=lambda a: a["name"] in maps)
+        mine = sorted((a["name"] for a in artifacts if a.get("item") == position), key=lambda name: name in maps)
         pictures: list[dict[str, Any]] = []
-        for artifact in mine:
-            content = report.artifact(artifact["name"])
+        plain: bytes | None = None
+        for name in mine:
+            content = report.artifact(name)
             room -= len(content)
-            label = maps.get(artifact["name"])
-            words = "Displayed image" if label is None else f"Model evidence for {label}"
-            source = Markup("data:image/png;base64,") + base64.b64encode(content).decode() if room >= 0 else None
-            pictures.append({"name": artifact["name"], "words": words, "source": source})
+            words = f"Model evidence for {maps[name]}, not a cause" if name in maps else "Displayed image"
+            if room < 0:
+                pictures.append({"name": name, "words": words, "source": None})
+                continue
+            shown = like(content, plain) if name in maps and plain is not None else content
+            plain = plain if name in maps else content
+            source = Markup("data:image/png;base64,") + base64.b64encode(shown).decode()
+            pictures.append({"name": name, "words": words, "source": source})
         found.append({"number": position + 1, "entry": item, "pictures": pictures})
     return found
+
+
+def like(overlay: bytes, image: bytes) -> bytes:
+    """Return an overlay cut to the size of the image it lies on, both PNG: its caption stands below the page's picture.
+
+    Beside a small image the strip with the caption would be the larger part of the picture.
+    """
+    try:
+        with Pillow.open(io.BytesIO(overlay)) as drawn, Pillow.open(io.BytesIO(image)) as below:
+            cut = drawn.crop((0, 0, *below.size))
+        out = io.BytesIO()
+        cut.save(out, "PNG")
+        return out.getvalue()
+    except OSError:
+        return overlay
 
 
 def _figures(manifest: Mapping[str, Any] | None) -> list[tuple[str, Mapping[str, float], float, float]]:

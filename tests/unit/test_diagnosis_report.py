@@ -9,11 +9,14 @@ import subprocess
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 
+from imaging.drawing import png
+from imaging.pngfile import pixels
 from jobs.results import DISCLAIMER, Report
 from models.diagnosis.plots import reliability, roc
-from models.diagnosis.report import MOST_PICTURE_BYTES, flat, render
+from models.diagnosis.report import MOST_PICTURE_BYTES, flat, like, render
 
 EVIL = "<script>alert('x')</script>\"'&"
 FIGURE = {"value": 0.9712, "low": 0.95, "high": 0.99}
@@ -140,3 +143,12 @@ def test_given_a_fresh_interpreter_when_the_report_is_imported_then_torch_is_not
     code = "import sys, models.diagnosis.report; sys.exit('torch' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_given_an_overlay_with_a_caption_below_when_inlined_then_it_is_cut_to_the_image() -> None:
+    image, drawn = np.zeros((20, 30), np.uint8), np.full((70, 200, 3), 9, np.uint8)
+
+    cut = like(png(drawn), png(image))
+
+    assert pixels(cut).shape == (1, 20, 30, 3)
+    assert (pixels(cut) == 9).all()
