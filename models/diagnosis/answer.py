@@ -100,14 +100,17 @@ def encode(
 
 
 def uncertainty(manifest: Manifest, output: Output, classes: Sequence[str]) -> dict[str, Any]:
-    """Return entropy, distance and whether to abstain; abstaining routes the image to a clinician."""
+    """Return entropy, distance and whether to abstain; abstaining routes the image to a clinician.
+
+    Only the distance decides `in_distribution`: on the chest model it finds every ultrasound image, negative and noise,
+    while the energy finds hardly any of them and is high where the model is merely unsure, so it says just that.
+    """
     score = output.distance / manifest.distance
-    familiar = score <= 1 and output.energy <= manifest.energy
     reason = None
     if score > 1:
         reason = f"The image is unlike those that the model was trained on: {score:.2f} times the distance allowed."
-    elif not familiar:
-        reason = "The image is unlike those that the model was trained on: its energy is above the one allowed."
+    elif output.energy > manifest.energy:
+        reason = "The image gives the model little evidence for any class: its energy is above the one allowed."
     elif not classes:
         reason = "No class conforms to this image, so none can be ruled out."
     elif len(classes) > 1:
@@ -115,7 +118,7 @@ def uncertainty(manifest: Manifest, output: Output, classes: Sequence[str]) -> d
     return {
         "entropy": round(float(entropy(output.probabilities[None])[0]), 6),
         "ood_score": round(float(score), 4),
-        "in_distribution": bool(familiar),
+        "in_distribution": bool(score <= 1),
         "abstain": reason is not None,
         "reason": reason,
     }
