@@ -6,13 +6,13 @@ probabilities within .01 and the same decisions. What was found is recorded in e
 
 from __future__ import annotations
 
-import copy
 import time
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from models.diagnosis.folding import folded
 from models.diagnosis.networks import Network
 
 TOLERANCE = 0.01
@@ -42,8 +42,8 @@ class Precision:
 
 
 def convert(network: Network, precision: str, device: str) -> Network:
-    """Return a copy of the network on a device at "fp32" or "bf16" (channels-last)."""
-    moved = copy.deepcopy(network).to(device)
+    """Return a copy of the network on a device at "fp32" or "bf16" (channels-last), its norms folded."""
+    moved = folded(network).to(device)
     if precision == "bf16":
         moved = moved.to(torch.bfloat16).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return moved.eval()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from models.diagnosis import precision
+from models.diagnosis.folding import folded
 from models.diagnosis.networks import build
 from models.diagnosis.precision import choose_precision, convert, shaped
 
@@ -54,3 +55,24 @@ def test_converting_leaves_the_given_network_as_it_was() -> None:
     assert next(half.parameters()).dtype == torch.bfloat16
     assert next(network.parameters()).dtype == torch.float32
     assert half(shaped(torch.zeros(1, 1, 28, 28), "bf16", "cpu")).shape == (1, 2)
+
+
+@pytest.mark.parametrize("pool", [False, True])
+def test_folding_the_norms_leaves_every_output_where_it_was(pool: bool) -> None:
+    torch.manual_seed(0)
+    network = build("resnet18", 2, {"width": 4, "pool": pool})
+    x = torch.randn(16, 1, 28, 28)
+    with torch.no_grad():
+        network(x)  # running statistics that are not 0 and 1
+        network.eval()
+        made = folded(network)
+        assert not any(isinstance(module, nn.BatchNorm2d) for module in made.modules())
+        assert any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+        assert torch.allclose(made(x), network(x), atol=1e-5)
+        assert torch.allclose(made.trunk(x), network.trunk(x), atol=1e-5)
+
+
+def test_a_network_without_norms_is_served_as_it_is() -> None:
+    network = build("cnn-basic", 2)
+    x = torch.randn(2, 1, 28, 28)
+    assert torch.equal(folded(network)(x), network(x))
