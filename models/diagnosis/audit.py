@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.diagnosis.networks import CnnBasic, Network, ResNet18
+from models.diagnosis.networks import CnnBasic, Ensemble, Network, ResNet18
 
 Mapper = Callable[[Network, Tensor], Tensor]
 """Network and normalised images (N, 1, H, W) to enlarged maps (N, H, W), high where the evidence is."""
@@ -33,6 +33,7 @@ Scorer = Callable[[Tensor], NDArray[np.float64]]
 
 LAYERS: dict[type[nn.Module], tuple[str, ...]] = {
     ResNet18: ("head", "stage4", "stage3", "stage2", "stage1", "stem"),
+    Ensemble: ("output", "dense", "convolutions.6", "convolutions.3", "convolutions.0"),
     CnnBasic: ("output", "dense", "convolutions.6", "convolutions.3", "convolutions.0"),
 }
 """What the cascade randomises one after the other, from the output down."""
@@ -96,7 +97,7 @@ def cascade(network: Network, mapper: Mapper, images: Tensor, seed: int = 0) -> 
     broken = copy.deepcopy(network)
     found: dict[str, float] = {}
     for name in LAYERS[type(network)]:
-        for module in broken.get_submodule(name).modules():
+        for module in _inside(broken, name):
             if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
                 module.reset_parameters()
         # Fresh kernels need statistics of their own: with those of the trained ones every activation would be absurd.
@@ -109,6 +110,12 @@ def cascade(network: Network, mapper: Mapper, images: Tensor, seed: int = 0) -> 
             broken(images)
         found[name] = round(rank_correlation(kept, mapper(broken.eval(), images)), 3)
     return found
+
+
+def _inside(network: Network, name: str) -> list[nn.Module]:
+    """Return the modules in a layer; of an ensemble, in that layer of every member."""
+    owners: list[nn.Module] = list(network.members) if isinstance(network, Ensemble) else [network]
+    return [module for owner in owners for module in owner.get_submodule(name).modules()]
 
 
 def plant(images: Tensor, seed: int = 0, amplitude: float = 0.6) -> tuple[Tensor, Tensor]:

@@ -82,8 +82,7 @@ def seed_row(seed: int, fixed: Calibrated, logits: Floats | None, part: Part | N
     if part is None or logits is None:
         return row
     y, p = (part.labels == positive).astype(np.int64), fixed.probability(logits, positive)
-    found = metrics.figures(y, p, fixed.threshold)
-    return {**row, **{name: one["value"] for name, one in found.items()}}
+    return {**row, **metrics.values(y, p, fixed.threshold)}
 
 
 def mean_of(rows: Sequence[dict[str, Any]]) -> dict[str, float]:

@@ -44,10 +44,21 @@ def train_all(model: Shipped, data: DataSet, seeds: tuple[int, ...], keep: Path 
     own: dict[int, Network] = {}
     baseline: dict[int, Network] = {}
     for seed in seeds:
-        own[seed] = _one(model, model.recipe, part, seed, _kept(keep, model.name, seed))
+        numbers = range(seed * model.members, (seed + 1) * model.members)
+        members = [_one(model, model.recipe, part, n, _kept(keep, model.name, n)) for n in numbers]
+        own[seed] = members[0] if model.members == 1 else _together(model, members)
         simple = Recipe.baseline(model.baseline_epochs)
         baseline[seed] = _one(model, simple, part, seed, _kept(keep, f"{model.name}-baseline", seed))
     return Trained(part, own, baseline)
+
+
+def _together(model: Shipped, members: list[Network]) -> Network:
+    """Return the trained members as one network."""
+    name, config = model.network
+    network = build(name, len(model.classes), config)
+    state = {f"members.{n}.{key}": value for n, one in enumerate(members) for key, value in one.state_dict().items()}
+    network.load_state_dict(state)
+    return network.eval()
 
 
 def _kept(folder: Path | None, name: str, seed: int) -> Path | None:

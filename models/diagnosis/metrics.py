@@ -95,17 +95,27 @@ def specificity_at(threshold: float) -> Metric:
     return lambda y, p: float((p[y == 0] < threshold).mean())
 
 
-def figures(y: Ints, p: Floats, threshold: float) -> dict[str, dict[str, float]]:
-    """Return AUC, accuracy, sensitivity, specificity and ECE, each with its 95 % interval `low` to `high`."""
-    metrics: dict[str, Metric] = {
+def measures(threshold: float) -> dict[str, Metric]:
+    """Return the metrics that a card prints, by name."""
+    return {
         "auc": auc,
         "accuracy": accuracy_at(threshold),
         "sensitivity": sensitivity_at(threshold),
         "specificity": specificity_at(threshold),
         "ece": ece,
     }
+
+
+def values(y: Ints, p: Floats, threshold: float) -> dict[str, float]:
+    """Return every measure and the ECE of a perfectly calibrated model, without intervals."""
+    found = {name: round(metric(y, p), 4) for name, metric in measures(threshold).items()}
+    return {**found, "ece_if_perfect": round(perfect_ece(p)[0], 4)}
+
+
+def figures(y: Ints, p: Floats, threshold: float) -> dict[str, dict[str, float]]:
+    """Return AUC, accuracy, sensitivity, specificity and ECE, each with its 95 % interval `low` to `high`."""
     found: dict[str, dict[str, float]] = {}
-    for name, metric in metrics.items():
+    for name, metric in measures(threshold).items():
         low, high = bootstrap(y, p, metric)
         found[name] = {"value": round(metric(y, p), 4), "low": round(low, 4), "high": round(high, 4)}
     mean, low, high = perfect_ece(p)

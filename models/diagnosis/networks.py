@@ -109,15 +109,50 @@ class CnnBasic(nn.Module):
         return self.tail(self.trunk(x))[1]
 
 
-Network = ResNet18 | CnnBasic
+class Ensemble(nn.Module):
+    """Several `cnn-basic` side by side, each from a seed of its own; their logits are averaged.
+
+    The members' activations stand next to one another in the channels, so that trunk and tail stay two halves.
+    """
+
+    def __init__(self, classes: int = 2, members: int = 4) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(CnnBasic(classes) for _ in range(members))
+
+    def trunk(self, x: Tensor) -> Tensor:
+        """Return the members' activations, (N, 1, 28, 28) -> (N, members * 128, 3, 3)."""
+        return torch.cat([member.trunk(x) for member in self._all()], dim=1)
+
+    def tail(self, activation: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (features, logits): the logits of each member side by side, (N, members * 2), and their mean, (N, 2).
+
+        The dense features of all members would make the covariance of the distance larger than the network.
+        """
+        parts = activation.chunk(len(self.members), dim=1)
+        logits = [member.tail(part)[1] for member, part in zip(self._all(), parts, strict=True)]
+        return torch.cat(logits, dim=1), torch.stack(logits).mean(dim=0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits, (N, 1, 28, 28) -> (N, 2)."""
+        return self.tail(self.trunk(x))[1]
+
+    def _all(self) -> list[CnnBasic]:
+        return [member for member in self.members if isinstance(member, CnnBasic)]
+
+
+Network = ResNet18 | CnnBasic | Ensemble
 """What the diagnosis kind can train and serve: a module with `trunk`, `tail` and `forward`."""
 
-NETWORKS: dict[str, Callable[..., Network]] = {"resnet18": ResNet18, "cnn-basic": CnnBasic}
+NETWORKS: dict[str, Callable[..., Network]] = {
+    "resnet18": ResNet18,
+    "cnn-basic": CnnBasic,
+    "cnn-basic-ensemble": Ensemble,
+}
 """Architectures by the name that a manifest gives."""
 
 
 def build(architecture: str, classes: int, options: dict[str, int | bool] | None = None) -> Network:
-    """Return an untrained network by its manifest name, with its options (`width`, `pool` for resnet18)."""
+    """Return an untrained network by its manifest name, with its options (`width`, `pool` of resnet18; `members`)."""
     if architecture not in NETWORKS:
         raise ValueError(f"unknown architecture {architecture!r}: choose one of {', '.join(sorted(NETWORKS))}")
     return NETWORKS[architecture](classes, **(options or {}))

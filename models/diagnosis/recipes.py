@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from models.diagnosis.augment import Augmentation
 from models.diagnosis.trainer import Recipe
 
 
@@ -28,6 +27,15 @@ class Shipped:
     baseline_epochs: int
     source: Mapping[str, str]
     card: Mapping[str, str] = field(repr=False)
+    members: int = 1
+    """Networks that are averaged; seed s then stands for the members s * members and following."""
+
+    @property
+    def network(self) -> tuple[str, dict[str, int | bool]]:
+        """Name and configuration as the manifest gives them."""
+        if self.members == 1:
+            return self.recipe.architecture, dict(self.recipe.options)
+        return f"{self.recipe.architecture}-ensemble", {**self.recipe.options, "members": self.members}
 
 
 INPUT = {"rows": 28, "columns": 28, "channels": 1, "range": [-1, 1]}
@@ -75,7 +83,7 @@ CHEST = Shipped(
 BREAST = Shipped(
     name="breast-malignancy",
     file="breastmnist.npz",
-    summary="Malignant lesions on breast ultrasound at 28 x 28 pixels.",
+    summary="Malignant lesions on breast ultrasound: four small CNNs averaged, at 28 x 28 pixels.",
     classes=("malignant", "normal or benign"),
     positive=0,
     positive_means="The image looks like those of lesions that were found malignant.",
@@ -89,8 +97,11 @@ BREAST = Shipped(
         "fit": "whole",
         "input": INPUT,
     },
-    recipe=Recipe(epochs=100, ema=0.99, augmentation=Augmentation(flip=True)),
-    seeds=(0, 1, 2, 3, 4),
+    # Chosen on validation (AUC, mean of the seeds): cnn-basic .893; with flips and smoothing .875; ResNet-18 of width
+    # 32 .872. With 546 images the small network wins, and averaging steadies it.
+    recipe=Recipe.baseline(30),
+    members=4,
+    seeds=(0, 1, 2),
     baseline_epochs=30,
     source={
         "source": f"BreastMNIST: {CITE}; images of Al-Dhabyani et al., Data in Brief 28, 104863 (2020), CC BY 4.0",

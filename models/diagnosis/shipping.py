@@ -125,8 +125,8 @@ def _identity(model: Shipped, number: int, digest: str, size: int) -> dict[str, 
         "classes": list(model.classes),
         "contract": dict(model.contract),
         "weights": {"file": "weights.safetensors", "sha256": digest, "bytes": size},
-        "network": {"name": model.recipe.architecture, "config": dict(model.recipe.options)},
-        "recipe": asdict(model.recipe),
+        "network": {"name": model.network[0], "config": model.network[1]},
+        "recipe": {**asdict(model.recipe), "members": model.members},
     }
 
 

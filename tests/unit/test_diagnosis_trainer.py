@@ -79,7 +79,7 @@ def test_cnn_basic_has_the_layers_that_its_name_stands_for() -> None:
 
 
 def test_a_network_that_does_not_exist_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="choose one of cnn-basic, resnet18"):
+    with pytest.raises(ValueError, match="choose one of cnn-basic, cnn-basic-ensemble, resnet18"):
         build("resnet19", 2)
 
 
