@@ -80,7 +80,8 @@ class InferenceWorker:
         sys.setswitchinterval(SWITCH_S)
         workers.register(self.db, self.worker)
         self.watchdog = Watchdog(self.db, self.line, self.settings, self.worker, self._activities, self.drain)
-        self.models.warm()
+        if self.settings.warm_models:
+            self.models.warm()
         answer_revoke(self._cancel_soon)
         app = make_app(self.settings)
         for kind in self.kinds:
@@ -160,7 +161,7 @@ class InferenceWorker:
 
     def _activities(self) -> Iterator[Activity]:
         yield from self.hands.activities
-        yield self.models.activity
+        yield from self.models.activities
         for loaded in self.models.all():
             yield loaded.batcher.activity
 

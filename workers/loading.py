@@ -1,4 +1,4 @@
-"""The models that this process has loaded, each with its batcher; loading happens in a thread of its own."""
+"""The models that this process has loaded, each with its batcher; loading happens in threads of its own."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ from workers.bench import Activity
 from workers.blame import as_job_error
 
 log = logging.getLogger("medjobs.workers")
+
+
+LOADERS = 2
+"""Threads that load: a job's small model need not wait until a large one, ordered at the start, is there."""
 
 
 class Pinned(NamedTuple):
@@ -62,7 +66,7 @@ class Models:
         most: int = 8,
     ) -> None:
         """`batcher` makes the queue in front of a predictor; `ready` is told when an attempt's model is there."""
-        self.activity = Activity()
+        self.activities = [Activity() for _ in range(LOADERS)]
         self._kinds = kinds
         self._catalogue = catalogue
         self._device = device
@@ -73,8 +77,8 @@ class Models:
         self._loaded: dict[Pinned, Loaded] = {}
         self._waiting: dict[Pinned, deque[Attempt]] = {}
         self._orders: queue.SimpleQueue[Pinned | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="loader", daemon=True)
-        self._thread.start()
+        for activity in self.activities:
+            threading.Thread(target=self._run, args=(activity,), name="loader", daemon=True).start()
 
     def get(self, attempt: Attempt) -> Loaded | None:
         """The attempt's model where it is loaded; else None, and `ready` is called for the attempt later."""
@@ -108,7 +112,8 @@ class Models:
 
     def close(self) -> None:
         """Stop loading and let the batchers finish."""
-        self._orders.put(None)
+        for _ in self.activities:
+            self._orders.put(None)
         for loaded in self.all():
             loaded.batcher.close()
 
@@ -122,13 +127,13 @@ class Models:
             return None
         return Pinned(kind.name, version.name, version.version)
 
-    def _run(self) -> None:
+    def _run(self, activity: Activity) -> None:
         while (pinned := self._orders.get()) is not None:
             with self._lock:
                 waiting = tuple(self._waiting.get(pinned, ()))
-            self.activity.begin("load", waiting)
+            activity.begin("load", waiting)
             made = self._load(pinned)
-            took = self.activity.end()
+            took = activity.end()
             log.info("loaded %s in %.1f s", _name(pinned), took) if isinstance(made, Loaded) else None
             with self._lock:
                 if isinstance(made, Loaded):

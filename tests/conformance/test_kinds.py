@@ -45,10 +45,15 @@ def params_of(kind: Kind) -> Params:
     return kind.params.model_validate(sample(kind).params)
 
 
+_LOADED: dict[str, Predictor] = {}
+"""Each predictor is loaded once: checking weights and measuring precision takes seconds."""
+
+
 @pytest.fixture
 def predictor(inference_kind: Kind) -> Predictor:
-    made: Predictor = resolve(inference_kind.predictor or "")(version_of(inference_kind), "cpu")
-    return made
+    if inference_kind.name not in _LOADED:
+        _LOADED[inference_kind.name] = resolve(inference_kind.predictor or "")(version_of(inference_kind), "cpu")
+    return _LOADED[inference_kind.name]
 
 
 @pytest.fixture

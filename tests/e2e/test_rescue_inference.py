@@ -73,18 +73,17 @@ def test_a_flush_in_the_middle_loses_nothing(stack: Stack, redis_server: RedisSe
 def test_a_zombie_cannot_commit(stack: Stack) -> None:
     """Given a worker frozen past its lease, when it wakes after another has done the job, then it changes nothing."""
     zombie = stack.worker()
+    stack.wait(stack.files([b"warm"]))
     (job_id,) = stack.files([b"frozen"], params={"sleep_s": 1.5, "artifact": True})
     stack.wait_running([job_id])
+    time.sleep(0.3)
     zombie.send(signal.SIGSTOP)
     stack.keeper()
     stack.worker()
     (job,) = stack.wait([job_id], 60)
     before = stack.result(job_id)
     zombie.send(signal.SIGCONT)
-    stack.until(
-        lambda: "too late" in zombie.text() or not zombie.alive() or stack.storage.fences(job_id) != [job.fence], 8
-    )
-    time.sleep(2.0)
+    assert zombie.terminate() == 0  # it ends what it holds, or tries to
     (after,) = stack.wait([job_id])
     all_succeeded_once(stack, [after])
     assert after.fence == job.fence

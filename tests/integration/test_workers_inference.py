@@ -162,7 +162,7 @@ def test_a_job_over_its_time_is_failed_and_its_neighbours_are_not_charged(light:
 
 def test_drain_finishes_what_is_held_and_takes_no_more(light: Stack) -> None:
     worker = light.worker()
-    held = light.files([b"x%d" % i for i in range(6)], params={"sleep_s": 1.0})
+    held = light.files([b"x%d" % i for i in range(6)], params={"sleep_s": 0.5})
     light.until(lambda: all(view.state == "running" for view in reading.get_many(light.db, held)))
     assert worker.terminate() == 0
     after = light.files([b"later"])

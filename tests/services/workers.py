@@ -39,6 +39,7 @@ FAST = {
     "DRAIN_S": "5",
     "TIMEOUT_GRACE_S": "1",
     "PUBLISH_PAUSE_S": "1",
+    "WARM_MODELS": "false",
 }
 """Every wait of the settings, shortened so that a test of it takes seconds."""
 
