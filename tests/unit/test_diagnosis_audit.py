@@ -104,3 +104,21 @@ def test_given_a_random_map_when_audited_then_it_does_not_pass() -> None:
 
     assert not report["passed"]
     assert not report["tests"]["insertion"]
+
+
+def test_given_a_network_when_layers_are_randomised_then_each_goes_in_its_turn_from_the_output_down() -> None:
+    torch.manual_seed(0)
+    network, images = ResNet18(2, width=4).eval(), torch.randn(6, 1, 28, 28)
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def watching(of: ResNet18, x: Tensor) -> Tensor:
+        seen.append((of.head.weight.detach().clone(), of.stem.weight.detach().clone()))
+        return x[:, 0]
+
+    audit.cascade(network, watching, images)
+
+    trained, first, last = seen[0], seen[1], seen[-1]
+    assert not torch.equal(first[0], trained[0])
+    assert torch.equal(first[1], trained[1])
+    assert not torch.equal(last[1], trained[1])
+    assert torch.equal(network.stem.weight, trained[1])

@@ -14,7 +14,7 @@ from imaging.drawing import png
 from jobs.errors import ModelUnusable
 from jobs.predicting import ModelVersion, Source
 from models.data.medmnist import DataSet, Part, read
-from models.diagnosis import make, shipping
+from models.diagnosis import calibration, evaluate, make, metrics, shipping
 from models.diagnosis.kind import DiagnosisItem, DiagnosisParams
 from models.diagnosis.networks import CnnBasic, Ensemble
 from models.diagnosis.predictor import load
@@ -86,6 +86,19 @@ def test_given_a_shipped_model_when_read_then_seeds_baseline_card_and_alias_stan
     assert "Known risks" in card
     assert "not a medical device" in card
     assert json.loads((version.folder.parent / "aliases.json").read_text()) == {"production": 1}
+
+
+def test_given_the_manifests_own_calibration_when_applied_to_the_test_part_then_it_gives_the_figures_of_the_card(
+    version: ModelVersion, data: Path
+) -> None:
+    test, label = read(data).test, version.manifest["labels"][0]
+    assert test is not None
+
+    logits = evaluate.look(load_network(version), test.images).logits
+    p = calibration.softmax(logits, version.manifest["calibration"]["temperature"])[:, label["class"]]
+    found = metrics.values((test.labels == 1).astype(np.int64), p, label["threshold"])
+
+    assert found == {name: version.manifest["metrics"]["test"][name]["value"] for name in found}
 
 
 def test_given_a_copy_without_its_test_part_when_made_then_the_weights_are_the_same_and_no_figure_is_claimed(
