@@ -125,6 +125,7 @@ class Drama:
     def submit(self, load: Load) -> list[Job]:
         """Submit the jobs, each with as many images as make the whole last `LOAD_S` undisturbed."""
         files = [self.client.upload(path) for path in load.files]
+        self.client.submit(load.kind, files[0], params=load.params).wait(timeout=120)  # until the model is loaded
         trial = self.client.submit(load.kind, *(files * 4), params=load.params).wait(timeout=120)
         per_image = _seconds(trial) / (4 * len(files))
         count = max(1, min(round(LOAD_S / (JOBS * per_image)), 400))

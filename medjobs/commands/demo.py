@@ -72,9 +72,7 @@ def show(home: Path, images: Sequence[Path], folder: Path) -> int:
 def headline(title: str) -> None:
     """The title, and what must stand on every screen of findings."""
     click.echo(click.style(title, bold=True))
-    click.echo(
-        "Research use only, not a medical device. Every image here is SYNTHETIC: a model drew it, no patient did."
-    )
+    click.echo("Research use only, not a medical device. All images are SYNTHETIC: drawn by a model, of no patient.")
     click.echo()
 
 
@@ -154,8 +152,8 @@ def _flower(stack: Stack, job: Job) -> None:
         seen = answer.json() if answer.status_code == 200 else {}
         time.sleep(0.2)
     click.echo(f"The same job in Flower, GET {stack.flower_url}/api/task/info/{job.id}")
-    shown = {name: seen.get(name) for name in ("name", "state", "runtime", "args", "result")}
-    click.echo("  " + "  ".join(f"{name}={value}" for name, value in shown.items()) + "\n")
+    click.echo(f"  name={seen.get('name')}  state={seen.get('state')}  runtime={seen.get('runtime') or 0:.2f} s")
+    click.echo(f"  args={seen.get('args')}  (the id is all that Redis and Flower see of a job)\n")
 
 
 def _tidy(home: Path) -> None:
