@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationError
 
 from api.inputs import Inputs
 from api.problems import FieldError, Problem, pointer
+from api.services import services
 from api.submission import Submission
 from api.validation import field_errors
 from db.records import NewJob
+from jobs.allowance import Allowance
 from jobs.ids import new_id
 from jobs.kinds import Kind, Params
 from jobs.predicting import ModelVersion
@@ -56,6 +60,7 @@ def accept(submission: Submission, caller_id: int, prefix: Sequence[str | int] =
     inputs.check(submission.inputs)
     if inputs.errors:
         raise Problem("invalid-inputs", errors=inputs.errors)
+    _check_callback(submission.callback_url, prefix)
     job = NewJob(
         id=new_id(),
         caller_id=caller_id,
@@ -75,6 +80,22 @@ def accept(submission: Submission, caller_id: int, prefix: Sequence[str | int] =
         fingerprint=_fingerprint(submission, params),
     )
     return Accepted(job, inputs.digests)
+
+
+def _check_callback(url: str | None, prefix: Sequence[str | int]) -> None:
+    """Refuse a webhook that would not be called; the keeper checks again, with the address that the host has then."""
+    if url is None:
+        return
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    try:
+        private = not ipaddress.ip_address(host).is_global
+    except ValueError:
+        private = host == "localhost" or host.endswith(".localhost")
+    if (parts.scheme == "https" and not private) or Allowance.parse(services().settings.webhook_allow).names(host):
+        return
+    advice = "use https and a public host; others must be listed in MEDJOBS_WEBHOOK_ALLOW by the operator"
+    raise Problem("invalid-request", errors=[FieldError(pointer(*prefix, "callback_url"), advice)])
 
 
 def known_kind(name: str, prefix: Sequence[str | int] = ()) -> Kind:

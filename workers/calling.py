@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+from jobs.allowance import Address, Allowance
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 TIMEOUT_S = 10.0
@@ -19,33 +19,6 @@ MOST_ADDRESSES = 3
 
 class Refused(Exception):
     """The target may not be called; the text says why, without the URL."""
-
-
-@dataclass(frozen=True)
-class Allowance:
-    """What may be called beside public https: host names, and networks, from MEDJOBS_WEBHOOK_ALLOW."""
-
-    hosts: frozenset[str]
-    networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
-
-    @classmethod
-    def parse(cls, text: str) -> Allowance:
-        """From "hooks.hospital.lan, 10.1.0.0/16"; raises ValueError for a network that is none."""
-        hosts, networks = set(), []
-        for part in (piece.strip().lower() for piece in text.split(",")):
-            if not part:
-                continue
-            try:
-                networks.append(ipaddress.ip_network(part))
-            except ValueError:
-                if "/" in part:
-                    raise
-                hosts.add(part)
-        return cls(frozenset(hosts), tuple(networks))
-
-    def covers(self, host: str, address: Address) -> bool:
-        """Whether the target was allowed by name or by network."""
-        return host.lower() in self.hosts or any(address in network for network in self.networks)
 
 
 @dataclass(frozen=True)

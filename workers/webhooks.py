@@ -16,8 +16,9 @@ from datetime import UTC, datetime
 from db import outbox
 from db.engine import Database
 from db.outbox import Call
+from jobs.allowance import Allowance
 from jobs.settings import Settings
-from workers.calling import Allowance, Refused, post, resolve
+from workers.calling import Refused, post, resolve
 
 log = logging.getLogger("medjobs.keeper")
 

@@ -8,7 +8,8 @@ import json
 import pytest
 
 from db.outbox import Call
-from workers.calling import Allowance, Refused, public, resolve, unwrapped
+from jobs.allowance import Allowance
+from workers.calling import Refused, public, resolve, unwrapped
 from workers.webhooks import body, headers, signature
 
 NOBODY = Allowance.parse("")

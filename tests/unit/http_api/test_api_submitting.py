@@ -261,3 +261,20 @@ def test_each_submit_is_one_audit_row(stage: Stage) -> None:
     job = stage.submit()
     [act] = audit.listing(stage.here.database, object=job["id"])
     assert (act.caller, act.action) == ("imaging-lab", "submit")
+
+
+@pytest.mark.parametrize("small", [{"webhook_allow": "hooks.lan, 10.1.0.0/16"}])
+@pytest.mark.parametrize(
+    ("url", "status"),
+    [
+        ("http://hooks.lan/x", 202),
+        ("https://10.1.2.3/x", 202),
+        ("https://10.2.0.1/x", 422),
+        ("http://example.org/x", 422),
+    ],
+)
+def test_given_an_allow_list_when_a_callback_is_private_then_the_list_decides(
+    stage: Stage, url: str, status: int
+) -> None:
+    answer = submit(stage, {"kind": "picture", "inputs": [DATA], "callback_url": url})
+    assert answer.status_code == status
