@@ -43,7 +43,7 @@ log = logging.getLogger("medjobs.workers")
 
 SWITCH_S = 0.0002
 """How long a Python thread may keep the others waiting. A predict takes the interpreter's lock again after every torch
-operator, so at Python's default of 5 ms a decoding thread could hold it up dozens of times. Chosen by that reasoning."""
+operator, so at Python's default of 5 ms a decoding thread could hold it up dozens of times. Reasoned, not timed."""
 
 
 class InferenceWorker:
