@@ -119,7 +119,7 @@ def _results(job: Job, images: Sequence[Path], folder: Path) -> None:
     positive = [item for item in result.items if any(f["decision"] == "positive" for f in item.get("findings", ()))]
     doubtful = [item for item in result.items if item.get("uncertainty", {}).get("abstain")]
     click.echo(f"\n{len(result.items)} SYNTHETIC images: {len(positive)} positive, {len(doubtful)} sent to a clinician")
-    click.echo("Uncertainty is the entropy: 0 bit is sure, 1 bit is undecided. Where the model abstains, it says why:")
+    click.echo("Uncertainty is the entropy: 0 bit is sure, 1 bit is undecided. Where it abstains, it says why:")
     for line in findings.doubts(result, names) or ["(it abstains nowhere)"]:
         entry("  ", line)
     click.echo()

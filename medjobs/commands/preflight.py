@@ -122,7 +122,7 @@ def _print(found: Iterable[Checked], names: list[str]) -> None:
         rows.append((one.path.name, one.image, *cells))
     screen.console().print(screen.table(("file", "image", *names), rows))
     for text, number in notes.items():
-        click.echo(f"({number}) {text}")
+        screen.entry(f"({number}) ", text)
 
 
 def _note(reason: Mapping[str, str], notes: dict[str, int]) -> int:
