@@ -72,8 +72,12 @@ class Database:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """A connection in one transaction, committed at the end of the block and rolled back by an exception."""
+    def write(self, *, synced: bool = True) -> Iterator[Connection]:
+        """A connection in one transaction, committed at the end of the block and rolled back by an exception.
+
+        Without `synced` SQLite does not wait for the disk: a power cut may undo the commit, and every later synced
+        commit makes it last. For what may be forgotten together with the host: claims, leases, heartbeats.
+        """
         if self.dialect != "sqlite":
             with self._engine.begin() as connection:
                 yield connection
@@ -84,26 +88,33 @@ class Database:
         try:
             with self._reading.connect() as connection:
                 connection.begin()  # says so to SQLAlchemy alone, or Alembic would commit by itself
-                _begin_immediate(connection)
+                if not synced:
+                    _driver(connection).execute("PRAGMA synchronous=NORMAL")
                 try:
+                    _begin_immediate(connection)
                     yield connection
                     connection.exec_driver_sql("COMMIT")
                 except BaseException:
                     _driver(connection).rollback()  # nothing where SQLite rolled back itself, as on a full disk
                     raise
+                finally:
+                    if not synced:
+                        _driver(connection).execute("PRAGMA synchronous=FULL")
         finally:
             self._writing.release()
 
-    def transact(self, work: Callable[[Connection], T], *, again: Callable[[Connection], T] | None = None) -> T:
+    def transact(
+        self, work: Callable[[Connection], T], *, again: Callable[[Connection], T] | None = None, synced: bool = True
+    ) -> T:
         """Run `work` in one transaction, and again after a deadlock, a lock timeout or a cut connection.
 
         A connection that is cut at COMMIT leaves it open whether `work` was committed, so what is tried again must
         find out: by the conditions in its own statements, or by `again`, which stands in for `work` from then on.
-        Raises `DatabaseUnavailable` when the database stays away.
+        Raises `DatabaseUnavailable` when the database stays away. `synced`: see `write`.
         """
 
         def attempt(number: int) -> T:
-            with self.write() as connection:
+            with self.write(synced=synced) as connection:
                 return (again if again is not None and number > 0 else work)(connection)
 
         return self._persist(attempt)

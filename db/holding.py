@@ -75,7 +75,7 @@ def renew(db: Database, worker_id: str, held: Mapping[str, int], lease_s: float)
         return Renewed(set(), set())
     rows = document({"id": job_id, "fence": fence} for job_id, fence in sorted(held.items()))
     values = {"held": rows, "holder": worker_id, "lease_s": lease_s}
-    found = db.transact(lambda connection: connection.execute(_renewing(db.dialect), values).all())
+    found = db.transact(lambda connection: connection.execute(_renewing(db.dialect), values).all(), synced=False)
     cancelled = {row.id for row in found if row.cancel_requested_at is not None}
     return Renewed(lost=set(held) - {row.id for row in found}, cancelled=cancelled)
 

@@ -47,7 +47,8 @@ def claim(db: Database, job_ids: Sequence[str], worker_id: str, lease_s: float, 
         return claims
 
     place = {job_id: position for position, job_id in enumerate(job_ids)}
-    return sorted(db.transact(work), key=lambda claim: place[claim.id])
+    # A claim that a power cut undoes is a job still queued: the worker on that host is gone too.
+    return sorted(db.transact(work, synced=False), key=lambda claim: place[claim.id])
 
 
 def complete(db: Database, done: Sequence[Completion]) -> set[str]:

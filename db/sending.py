@@ -53,7 +53,7 @@ def to_send(db: Database, limit: int = 1000, *, fresh_s: float = 0.0) -> list[Me
 def mark_sent(db: Database, job_ids: Iterable[str]) -> None:
     """The broker has these messages (a job that already runs is left alone)."""
     asked = {"sent": ids(job_ids)}
-    db.transact(lambda connection: connection.execute(_marking(db.dialect), asked).rowcount)
+    db.transact(lambda connection: connection.execute(_marking(db.dialect), asked).rowcount, synced=False)
 
 
 @cache

@@ -59,7 +59,7 @@ def register(db: Database, worker: Worker) -> None:
 def heartbeat(db: Database, worker_id: str, running: Sequence[str], memory: dict[str, Any], state: str) -> str | None:
     """The process lives; what it is told to do ("run" or "drain"), None where it is not registered (any more)."""
     values = {"worker": worker_id, "new_running": list(running), "new_memory": memory, "new_state": state}
-    return db.transact(lambda connection: connection.execute(_BEATING, values).scalar_one_or_none())
+    return db.transact(lambda connection: connection.execute(_BEATING, values).scalar_one_or_none(), synced=False)
 
 
 def gone(db: Database, worker_id: str) -> None:

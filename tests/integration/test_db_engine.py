@@ -267,3 +267,21 @@ def test_given_a_writer_that_never_ends_when_sqlite_is_written_then_the_wait_is_
     assert time.monotonic() - began < 3
     other.close()
     db.close()
+
+
+def test_given_a_write_that_may_be_forgotten_when_it_ends_then_the_next_one_waits_for_the_disk_again(
+    sqlite_url: str,
+) -> None:
+    db = Database(sqlite_url, pool_size=1)
+
+    def level() -> object:
+        with db.write() as connection:
+            return connection.exec_driver_sql("PRAGMA synchronous").scalar()
+
+    with db.write(synced=False) as connection:
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 1
+    assert level() == 2
+    with pytest.raises(ZeroDivisionError), db.write(synced=False):
+        raise ZeroDivisionError
+    assert level() == 2
+    db.close()
