@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from medjobs.stack.embedded import Stack
 
 
+LONGEST_S = 180.0
+"""The two dozen images take seconds; a demo that takes longer has failed and must say so."""
+
+
 @click.command()
 @click.option("--break", "breaking", is_flag=True, help="Kill, flush and freeze while 40 jobs run; then count.")
 @click.option("--home", type=click.Path(file_okay=False, path_type=Path), help="Home to use.  [default: a new one]")
@@ -57,7 +61,7 @@ def show(home: Path, images: Sequence[Path], folder: Path) -> int:
         report(f"Started Redis, API, worker ({devices()}), keeper and Flower in {time.monotonic() - started:.1f} s.")
         click.echo(f"  API {stack.url}   Flower {stack.flower_url}\n")
         with Client(stack.url, stack.home.token.read_text().strip()) as client:
-            job = _submit(client, images)
+            job = _submit(client, images, stack.home.logs)
             if job.state != "succeeded":
                 click.echo(f"The job failed: {job.data['error']}. Logs: {stack.home.logs}")
                 return 1
@@ -96,14 +100,19 @@ def command_path() -> str:
         return str(beside)
 
 
-def _submit(client: Client, images: Sequence[Path]) -> Job:
+def _submit(client: Client, images: Sequence[Path], logs: Path) -> Job:
+    from medjobs.client import WaitTimeout
     from medjobs.commands.submit import finish
+    from medjobs.failing import Trouble
 
     click.echo(f"Submitting {len(images)} synthetic chest X-rays (DICOM) to the model chest-pneumonia")
     started = time.monotonic()
     job = client.submit("diagnosis", *images, model="chest-pneumonia", labels={"data": "SYNTHETIC"})
     click.echo(f"  job {job.id} accepted (202)")
-    finish(job)
+    try:
+        finish(job, timeout=LONGEST_S)
+    except WaitTimeout as error:
+        raise Trouble(f"{error.title} after {LONGEST_S:.0f} s.", f"See the logs in {logs}.") from error
     click.echo(f"  job {job.id} {job.state} after {time.monotonic() - started:.2f} s, uploads included\n")
     return job
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,14 +64,21 @@ def upload(client: Client, paths: Sequence[Path]) -> list[Any]:
     return inputs
 
 
-def finish(job: Job) -> None:
-    """Wait for the job's end with a progress bar; Ctrl-C leaves the job running and says how to return to it."""
+def finish(job: Job, timeout: float = math.inf) -> None:
+    """Wait for the job's end with a progress bar; Ctrl-C leaves the job running and says how to return to it.
+
+    Raises `medjobs.client.WaitTimeout` after `timeout` seconds.
+    """
+    from medjobs.client import WaitTimeout
     from medjobs.screen import bar
 
+    deadline = time.monotonic() + timeout
     try:
         with bar(f"Job {job.id}", 1.0) as advance:
             shown = 0.0
             while not job.ended:
+                if time.monotonic() > deadline:
+                    raise WaitTimeout("wait-timeout", f"The job {job.id} is still {job.state}", "Look at the logs.")
                 job.refresh(wait=1.0)
                 fraction = float((job.data.get("progress") or {}).get("fraction") or 0.0)
                 advance(max(0.0, fraction - shown))

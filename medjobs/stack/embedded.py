@@ -9,7 +9,10 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
+
+import httpx
 
 from jobs.settings import Settings
 from medjobs.client import Client, MedjobsError
@@ -23,6 +26,9 @@ LOOPBACK = "127.0.0.1"
 
 READY_S = 180.0
 """Longest start: importing torch on a cold disk takes most of it."""
+
+STEADY_S = 1.5
+"""A worker that lived this long has everything imported and is at work."""
 
 DRAIN_S = 9.0
 """Time that a worker gets to hand its jobs back when the stack stops; `warden.GRACE_S` must be longer."""
@@ -170,9 +176,9 @@ class Stack:
         report("API")
         self._until(lambda: self._get("/readyz") is not None, READY_S, "The API")
         report("workers")
-        self._until(lambda: len(self.live()) >= self.options.workers, READY_S, "A worker")
+        self._until(lambda: self._steady() >= self.options.workers, READY_S, "A worker")
         report("Flower")
-        self._until(lambda: not ports.is_free(LOOPBACK, self.flower_port), READY_S, "Flower")
+        self._until(lambda: _answers(f"{self.flower_url}/healthcheck"), READY_S, "Flower")
 
     def _until(self, ready: Callable[[], bool], seconds: float, what: str) -> None:
         deadline = time.monotonic() + seconds
@@ -212,6 +218,11 @@ class Stack:
                 found.append({**worker, "child": groups[group]})
         return found
 
+    def _steady(self) -> int:
+        """How many workers have lived for `STEADY_S`: one that cannot run registers too, just before it dies."""
+        now = time.time()
+        return sum(now - datetime.fromisoformat(worker["started_at"]).timestamp() > STEADY_S for worker in self.live())
+
     def tend(self) -> None:
         """Note what died, and start again what is due. To be called a few times a second."""
         for child in self.children.values():
@@ -248,6 +259,14 @@ class Stack:
         for child in self.children.values():
             if child.process is not None:
                 child.process.poll()
+
+
+def _answers(url: str) -> bool:
+    """Whether an HTTP server there says that it is well; a bound port alone says little."""
+    try:
+        return httpx.get(url, timeout=2).status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 def _python(module: str, *arguments: str) -> list[str]:

@@ -32,9 +32,7 @@ def until(reached: Callable[[], object], seconds: float = 10.0) -> None:
 
 def in_a_group(code: str) -> subprocess.Popen[str]:
     """A program in a group of its own, once it has said that it is ready."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.stdout.close()
