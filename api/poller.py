@@ -1,6 +1,7 @@
 """One thread per process looks at the database for every `?wait=` call and event stream of that process.
 
-Each tick costs one statement for all waits and one for all streams, however many there are; with none it sleeps.
+Each look costs one statement for all waits and one for all streams, however many there are, and on SQLite nothing
+where nothing was committed; with no held request it sleeps.
 """
 
 from __future__ import annotations
@@ -12,14 +13,12 @@ from collections import deque
 from collections.abc import Iterable
 
 from db import reading
+from db.changes import Changes
 from db.engine import Database
 from db.records import Event
 from jobs.errors import DatabaseUnavailable
 
 log = logging.getLogger("medjobs.api")
-
-TICK_S = 0.010
-"""Time between looks: the most that waiting adds to a job's latency, at a few percent of one core."""
 
 OUTAGE_S = 1.0
 """Pause after the database did not answer."""
@@ -84,18 +83,24 @@ class Poller:
         self.stopping = True
 
     def _run(self) -> None:
+        changes, known = Changes(self._database), set[Watch]()
         while not self.stopping:
             with self._changed:
                 while not self._watches:
                     self._changed.wait()
                 watches = list(self._watches)
             started = time.monotonic()
+            changed = changes.any()
             try:
-                self._tick(watches)
+                if changed or not known.issuperset(watches):
+                    self._tick(watches)
+                known = set(watches)
             except DatabaseUnavailable:
+                known = set()
                 log.warning("the database did not answer; %d held requests wait on", len(watches))
                 time.sleep(OUTAGE_S)
-            time.sleep(max(TICK_S - (time.monotonic() - started), 0.001))
+            time.sleep(max(changes.pause_s - (time.monotonic() - started), 0.001))
+        changes.close()
         with self._changed:
             for watch in self._watches:
                 watch.wake()

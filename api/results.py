@@ -28,7 +28,7 @@ INLINE = frozenset({"image/png", "image/jpeg", "image/svg+xml", "text/html", "te
 def read(path: JobPath) -> Response:
     """The result of a succeeded job."""
     job, stored = _committed(str(path.job_id))
-    audit.record(services().database, auth.current().id, "result.read", job.id)
+    audit.record(services().database, auth.current().id, "result.read", job.id, synced=False)
     return jsonify(stored.result)
 
 
@@ -42,7 +42,7 @@ def artifact(path: ArtifactPath) -> Response:
     drawn = path.name == REPORT
     if found is None and not drawn:
         raise Problem("not-found")
-    audit.record(here.database, auth.current().id, "artifact.read", f"{job.id}/{path.name}")
+    audit.record(here.database, auth.current().id, "artifact.read", f"{job.id}/{path.name}", synced=False)
     if found is None or drawn:
         content, media_type = render(here.storage, job, stored).encode(), "text/html; charset=utf-8"
     else:

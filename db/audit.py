@@ -24,11 +24,16 @@ class Act(NamedTuple):
     at: float
 
 
-def record(db: Database | Connection, caller_id: int | None, action: str, object: str | None = None) -> None:
-    """Note an act, in a transaction of its own or in the one of the connection given. No patient data."""
+def record(
+    db: Database | Connection, caller_id: int | None, action: str, object: str | None = None, *, synced: bool = True
+) -> None:
+    """Note an act, in a transaction of its own or in the one of the connection given. No patient data.
+
+    `synced=False` is for reads: SQLite's disk is not waited for, so a power cut may take the last of them.
+    """
     statement = insert(_AUDIT).values(caller_id=caller_id, action=action, object=object, at=now())
     if isinstance(db, Database):
-        db.transact(lambda connection: connection.execute(statement) and None)
+        db.transact(lambda connection: connection.execute(statement) and None, synced=synced)
     else:
         db.execute(statement)
 
