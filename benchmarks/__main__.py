@@ -6,6 +6,7 @@ import argparse
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def large_images(client: Client, folder: Path, count: int, rounds: int) -> None:
     show("medjobs, one image a job", f"{text}  = {reached / base:.2f} of the base")
 
 
-def nothing(client: Client, count: int, rounds: int) -> None:
+def nothing(client: Client, token: str, count: int, rounds: int) -> None:
     """Jobs that do nothing, beside plain Celery; submits alone; submits under a crowd."""
     print("Jobs that do nothing")
     inputs = [[{"data": {"number": n}}] for n in range(count)]
@@ -91,9 +92,9 @@ def nothing(client: Client, count: int, rounds: int) -> None:
     show("plain Celery, Redis results, threads pool", text)
     reached, text = median_of(rounds, lambda n: rates.submitted(client, "bench-noop", inputs, f"noop-{n}"))
     show("medjobs", f"{text}  = {reached / plain:.2f} of plain Celery")
-    alone = rates.knocking(client, 0, 0, 300)
-    show("submit, nobody else there", rates.percentiles(alone))
-    crowd = rates.knocking(client, 200, 50, 300)
+    alone = rates.knocking(client, token, 0, 0, 300)
+    show("submit, nobody else there", f"{rates.percentiles(alone)}   {len(alone) / sum(alone):6.1f} /s")
+    crowd = rates.knocking(client, token, 200, 50, 300)
     show("submit, 200 callers with ?wait=30 and 50 streams knocking", rates.percentiles(crowd))
 
 
@@ -105,12 +106,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="rounds per figure (default %(default)s)")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as name, stack.running() as (client, up):
+    with tempfile.TemporaryDirectory() as name, stack.running() as (client, token, up):
         folder = Path(name)
+        time.sleep(10.0)  # until the workers have loaded their models
         show("idle stack, memory (PSS of all processes)", f"{stack.memory(up):8.2f} GiB")
         small_images(client, folder / "small", chosen.count, chosen.rounds)
         large_images(client, folder / "large", chosen.large, chosen.rounds)
-        nothing(client, chosen.count, chosen.rounds)
+        nothing(client, token, chosen.count, chosen.rounds)
 
 
 if __name__ == "__main__":

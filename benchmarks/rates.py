@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import threading
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 
 from medjobs.client import Client
@@ -57,40 +58,23 @@ def idle(client: Client, kind: str, inputs: Sequence[Any], **options: Any) -> li
     return seconds
 
 
-def knocking(client: Client, waiters: int, streams: int, submits: int) -> list[float]:
-    """Seconds per submit while `waiters` callers hold ?wait=30 and `streams` read events of jobs that wait."""
+def knocking(client: Client, token: str, waiters: int, streams: int, submits: int) -> list[float]:
+    """Seconds per submit while `waiters` callers hold ?wait=30 and `streams` read events of a job that waits."""
     later = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
-    held = client.submit("bench-noop", {"number": 0}, run_after=later)
-    stop = threading.Event()
-    headers = dict(client._http.headers)  # the same credentials, on connections of their own
-
-    def knock(path: str) -> None:
-        with httpx.Client(base_url=str(client._http.base_url), headers=headers, timeout=60) as http:
-            while not stop.is_set():
-                try:
-                    with http.stream("GET", path) as answer:
-                        for _ in answer.iter_raw():
-                            if stop.is_set():
-                                return
-                    if answer.status_code == 503 or "retry-after" in answer.headers:
-                        stop.wait(float(answer.headers.get("retry-after", "1")))
-                except httpx.HTTPError:
-                    stop.wait(0.2)
-
-    paths = [f"/v1/jobs/{held.id}?wait=30"] * waiters + [f"/v1/jobs/{held.id}/events"] * streams
-    threads = [threading.Thread(target=knock, args=(path,), daemon=True) for path in paths]
-    for thread in threads:
-        thread.start()
-    time.sleep(2.0)
-    seconds = []
-    for number in range(submits):
-        start = time.perf_counter()
-        client.submit("bench-noop", {"number": number})
-        seconds.append(time.perf_counter() - start)
-    stop.set()
-    held.cancel()
-    for thread in threads:
-        thread.join(35)
+    held = client.submit("bench-noop", {"data": {"number": 0}}, run_after=later)
+    command = [sys.executable, "-m", "benchmarks.crowd", held.id, str(waiters), str(streams)]
+    crowd = subprocess.Popen(command, env={**os.environ, "MEDJOBS_URL": client.url, "MEDJOBS_TOKEN": token})
+    try:
+        time.sleep(5.0)  # until everybody has come
+        seconds = []
+        for number in range(submits):
+            start = time.perf_counter()
+            client.submit("bench-noop", {"data": {"number": number}})
+            seconds.append(time.perf_counter() - start)
+    finally:
+        crowd.kill()
+        crowd.wait()
+        held.cancel()
     return seconds
 
 

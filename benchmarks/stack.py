@@ -20,8 +20,8 @@ KINDS = Path(__file__).parent / "kinds"
 
 
 @contextmanager
-def running(**environment: str) -> Iterator[tuple[Client, psutil.Process]]:
-    """`medjobs up` on free ports; a client for it and its parent process. Stopped when left."""
+def running(**environment: str) -> Iterator[tuple[Client, str, psutil.Process]]:
+    """`medjobs up` on free ports; a client for it, its token, its parent process. Stopped when left."""
     with tempfile.TemporaryDirectory(prefix="mj") as home:
         ours = {"MEDJOBS_HOME": home, "PYTHONPATH": os.pathsep.join([str(KINDS), str(Path(__file__).parents[1])])}
         command = [sys.executable, "-m", "medjobs", "up", "--port", "0", "--flower-port", "0", "--devices", "cpu"]
@@ -36,7 +36,7 @@ def running(**environment: str) -> Iterator[tuple[Client, psutil.Process]]:
                 time.sleep(0.1)
             url, token = ((Path(home) / name).read_text().strip() for name in ("url", "token"))
             with Client(url, token) as client:
-                yield client, psutil.Process(up.pid)
+                yield client, token, psutil.Process(up.pid)
         finally:
             up.send_signal(signal.SIGINT)
             up.wait(60)
