@@ -160,7 +160,7 @@ def _flower(stack: Stack, job: Job) -> None:
         answer = httpx.get(f"{stack.flower_url}/api/task/info/{job.id}", auth=("medjobs", password), timeout=10)
         seen = answer.json() if answer.status_code == 200 else {}
         time.sleep(0.2)
-    click.echo(f"The same job in Flower, GET {stack.flower_url}/api/task/info/{job.id}")
+    click.echo(f"The same job in Flower: {stack.flower_url}/api/task/info/{job.id}")
     click.echo(f"  name={seen.get('name')}  state={seen.get('state')}  runtime={seen.get('runtime') or 0:.2f} s")
     click.echo(f"  args={seen.get('args')}  (the id is all that Redis and Flower see of a job)\n")
 
