@@ -101,6 +101,7 @@ def test_each_list_is_judged_by_its_own_head(stack: Stack, client: redis.Redis) 
 
 def test_what_waits_long_rises_into_the_next_list(stack: Stack, client: redis.Redis) -> None:
     (old,) = stack.submit(data(stack, priority=3))
+    time.sleep(0.1)  # ten times the age at which it rises
     sweeps(stack, age_boost_s=0.01).boost()
     assert job_ids(client.lrange(redis_list("inference", 9 - 4), 0, -1)) == [old]
 
