@@ -22,6 +22,9 @@ MICROSECOND = 1e-6
 RETRY_AFTER_S = 1
 """When to ask again about a job that has not ended."""
 
+CROWDED_S = 3
+"""The same where there was no room to wait: with hundreds of callers their asking is what slows the submits."""
+
 
 @routes.get("/jobs/<uuid:job_id>", responses={200: JobBody})
 @auth.needs("read")
@@ -32,11 +35,15 @@ def read(path: JobPath, query: WaitQuery) -> Response:
         error = FieldError("#/query/wait", f"Wait at most {longest:g} seconds, and ask again.")
         raise Problem("invalid-request", errors=[error])
     job = visible(str(path.job_id))
+    again = RETRY_AFTER_S
     if query.wait > 0 and job.state not in FINAL:
-        job = _held(job, query.wait)
+        if services().holds.take():
+            job = _held(job, query.wait)
+        else:
+            again = CROWDED_S
     answer = jsonify(job_json(job))
     if job.state not in FINAL:
-        answer.headers["Retry-After"] = str(RETRY_AFTER_S)
+        answer.headers["Retry-After"] = str(again)
     return answer
 
 
@@ -76,10 +83,8 @@ def visible(job_id: str) -> JobView:
 
 
 def _held(job: JobView, seconds: float) -> JobView:
-    """The job when it has ended, or as it is where time or room ran out."""
+    """The job when it has ended, or as it is where the time ran out. Gives back the place that was taken for it."""
     here = services()
-    if not here.holds.take():
-        return job
     watch = here.poller.watch(job.id)
     try:
         watch.wait(seconds)

@@ -270,3 +270,14 @@ def test_the_log_names_no_token(stage: Stage, caplog: pytest.LogCaptureFixture) 
     caplog.set_level(logging.DEBUG)
     stage.get("/v1/jobs")
     assert stage.tokens["lab"] not in caplog.text
+
+
+def test_given_no_room_to_wait_when_asked_to_then_the_answer_comes_at_once_and_says_when_to_come_back(
+    stage: Stage,
+) -> None:
+    job = stage.submit()
+    while stage.here.holds.take():
+        pass
+    answer = stage.get(f"/v1/jobs/{job['id']}?wait=20")
+    assert answer.status_code == 200
+    assert answer.headers["Retry-After"] == "3"
