@@ -19,7 +19,6 @@ def _header(name: str, description: str) -> dict[str, Any]:
 KEY = _header("Idempotency-Key", "A replay with the same key and body answers with the same job, for ever.")
 DIGEST_HEX = _header("X-Content-SHA256", "SHA-256 of the file, hex; 422 where the bytes differ.")
 DIGEST = _header("Content-Digest", "RFC 9530, sha-256, of the body; 422 where the bytes differ.")
-LAST_EVENT = _header("Last-Event-ID", "Number of the last event received; the stream goes on after it.")
 
 _FORM = {
     "type": "object",

@@ -57,6 +57,7 @@ class InferenceWorker:
         self.node = f"{worker_id}@{socket.gethostname()}"
         self.dispatcher = Dispatcher(settings)
         self._draining = threading.Event()
+        self._hurry = threading.Event()
         self.bench = Bench()
         self.place = Place(lambda job_id: self.taker.receive(job_id))
         self.flower = Flower(Teller(settings, self.node))
@@ -104,8 +105,6 @@ class InferenceWorker:
             return
         self._draining.set()
         threading.Thread(target=self._drain, name="drain", daemon=True).start()
-
-    _hurry = threading.Event()
 
     def _drain(self) -> None:
         log.info("draining: %d jobs are held", len(self.line.held))

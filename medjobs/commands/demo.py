@@ -145,10 +145,6 @@ def _heatmap(result: Result, saved: dict[str, Path]) -> Path | str:
     return saved.get(names[0], names[0]) if names else "none: the model's maps did not pass their audit"
 
 
-def _probability(item: dict[str, Any]) -> float:
-    return float(max((finding["probability"] for finding in item.get("findings", ())), default=0.0))
-
-
 def _flower(stack: Stack, job: Job) -> None:
     """The same job as Flower's API shows it; its events arrive a moment after the job ended."""
     import httpx
