@@ -14,14 +14,11 @@ from imaging.attributes import bad, integer, required, tag_name, text, texts
 from imaging.functional import FunctionalGroups
 from imaging.geometry import Geometry, geometry
 from imaging.limits import DEFAULT_LIMITS, Limits
+from imaging.terms import COLOUR, PHOTOMETRIC
 from jobs.errors import BadAttribute, BrokenHeader, InputError, LimitExceeded, NoPixelData, TruncatedInput
 
 _HEAD = 1 << 20
 _CODE_STRING = re.compile(r"[A-Z0-9_ ]*")
-GREY = ("MONOCHROME1", "MONOCHROME2")
-COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT")
-PHOTOMETRIC = (*GREY, "PALETTE COLOR", *COLOUR)
-"""The values of PhotometricInterpretation that this package draws (PS3.3 C.7.6.3.1.2)."""
 
 
 @dataclass(frozen=True)

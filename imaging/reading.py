@@ -20,9 +20,10 @@ from imaging.attributes import bad, items
 from imaging.decoding import decode
 from imaging.functional import FunctionalGroups
 from imaging.geometry import Geometry, geometry
-from imaging.header import COLOUR, Header, describe, png_header
+from imaging.header import Header, describe, png_header
 from imaging.limits import DEFAULT_LIMITS, Limits
 from imaging.modality import modality_values
+from imaging.terms import COLOUR
 from imaging.voi import Voi, Window, read_voi, shown
 from jobs.errors import BrokenHeader, DecodeFailed, InputError, LimitExceeded
 

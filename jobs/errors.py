@@ -142,6 +142,13 @@ class FileGone(InputError):
     title = "Input deleted"
 
 
+class DatasetInvalid(InputError):
+    """The files are no usable data set; `problems` lists by file, row and column what is to be mended."""
+
+    code = "dataset-invalid"
+    title = "Not a usable data set"
+
+
 # -- what ends a whole job -----------------------------------------------------------------------------------------
 
 

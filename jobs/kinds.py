@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,11 +20,16 @@ class Params(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, hide_input_in_errors=True, frozen=True)
 
 
+class Recipe(Params):
+    """Base of a recipe: the typed settings by which a kind's models are trained, each with its default."""
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of job: its schemas, and by dotted name ("package.module:attribute") the code that runs it.
 
-    Only workers resolve `predictor` and `runner` (they import torch); the API resolves `report`, which must not.
+    Only workers resolve `predictor`, `runner`, `splitter` and `trainer` (they may import torch); the API resolves
+    `report`, which must not.
     """
 
     name: str
@@ -37,6 +43,12 @@ class Kind:
 
     files: bool = True
     """Whether an input may be a file, a series or an archive."""
+
+    joined: bool = False
+    """Whether all inputs of a job make one item: their files in the order given."""
+
+    splitter: str | None = None
+    """`split(path: Path) -> Iterator[Source | JobError]`: the items of a file that holds many. None: a file is one."""
 
     min_inputs: int = 1
     max_inputs: int = 10_000
@@ -58,6 +70,18 @@ class Kind:
 
     timeout_s: float = 300.0
     """Run time allowed to a job that does not say."""
+
+    trainer: str | None = None
+    """`train(session) -> jobs.training.NewVersion`, called by the training kind; None: not trained here."""
+
+    recipes: Mapping[str, type[Recipe]] = field(default_factory=dict)
+    """What `trainer` knows, by name; the first is taken where a job names none."""
+
+    formats: tuple[str, ...] = ()
+    """Forms of data set that `trainer` takes: "images", "sequences", "molecules"."""
+
+    contract: type[BaseModel] | None = None
+    """Schema of the contract under which anyone's own weights join this kind; None: they cannot."""
 
 
 def resolve(dotted: str) -> Any:

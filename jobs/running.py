@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from jobs.datasets import DataSet
 from jobs.kinds import Params
 from jobs.predicting import ModelVersion, NewArtifact, Source
+from jobs.training import NewVersion
 
 
 class Stop(Exception):
@@ -33,7 +36,19 @@ class Work(Protocol):
     sources: tuple[Source, ...]
     model: ModelVersion | None
     seed: int
+    datasets: Mapping[str, DataSet]
+    """By the name of the parameter that names it (jobs.references), as pinned when the job was accepted."""
+
+    versions: Mapping[str, ModelVersion]
+    """Model versions that parameters name, likewise."""
+
+    original: Mapping[str, Any] | None
+    """Provenance of the job that this one runs again; None where it is a first run, or that one has no result."""
+
     device: str
+    devices: tuple[str, ...]
+    """Every device of this worker as torch names it; the first is `device`."""
+
     folder: Path
     """Scratch folder of this attempt; deleted afterwards."""
 
@@ -59,3 +74,6 @@ class Finished:
     items: list[dict[str, Any]]
     artifacts: tuple[NewArtifact, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
+    version: NewVersion | None = None
+    """Registered in the transaction that completes the job. Its number then stands in each item as
+    `"version": {"name", "version"}`."""

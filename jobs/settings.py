@@ -60,6 +60,7 @@ class Settings(BaseModel):
     inference_threads: int = Field(default=96, description="Jobs that one inference worker holds: three full batches.")
     torch_threads: int = Field(default=1, description="Threads of one predict on a CPU; decoding takes the others.")
     warm_models: bool = Field(default=True, description="Load default models at start: the first job need not wait.")
+    training_memory: int = Field(default=2 << 30, description="Free bytes on a GPU without which no long job starts.")
     batch_delay_ms: float = Field(default=2.0, description="Longest wait for a fuller batch while others decode.")
 
     @classmethod
