@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, cast
 
@@ -11,6 +11,7 @@ from sqlalchemy import BigInteger, Connection, Float, Table, Text, Update, bindp
 from db.batch import document, relation
 from db.clock import now
 from db.engine import Database
+from db.moves import add_events
 from db.records import Renewed
 from db.rows import EventRow, JobRow
 from db.text import dumps
@@ -67,6 +68,7 @@ def _appending() -> Any:
 
 
 _APPENDING = _appending()
+_HOLDING = select(_JOBS.c.id).where(*_OURS).with_for_update(of=_JOBS)
 
 
 def renew(db: Database, worker_id: str, held: Mapping[str, int], lease_s: float) -> Renewed:
@@ -97,6 +99,31 @@ def progress(db: Database, job_id: str, fence: int, *, fraction: float, stage: s
 def append_event(db: Database, job_id: str, fence: int, type: str, data: dict[str, Any]) -> bool:
     """Append a `metric` or `log` event to a running job's stream; False under an old fence."""
     return db.transact(lambda connection: _append(connection, job_id, fence, type, data))
+
+
+def append_events(
+    db: Database, job_id: str, fence: int, events: Sequence[tuple[str, dict[str, Any]]],
+    progress: tuple[float, str, str] | None = None,
+) -> bool:  # fmt: skip
+    """Append many (type, data) to a running job's stream, in order, and note how far it is (fraction, stage, message):
+    one transaction for all that a runner said in a while. False under an old fence, and then none of it is written."""
+    ours = {"job": job_id, "under": fence}
+    new: dict[str, Any] = {}
+    if progress is not None:
+        fraction, stage, message = progress
+        new = {"fraction": min(1.0, max(0.0, fraction)), "stage": stage, "message": message}
+        events = [*events, ("progress", new)]
+    rows = [{"id": job_id, "type": kind, "data": dumps(data)} for kind, data in events]
+
+    def work(connection: Connection) -> bool:
+        if connection.execute(_HOLDING, ours).first() is None:
+            return False
+        if new:
+            connection.execute(_PROGRESSING, {**ours, **{f"new_{name}": value for name, value in new.items()}})
+        add_events(connection, rows)
+        return True
+
+    return db.transact(work) if rows else True
 
 
 def checkpointed(db: Database, job_id: str, fence: int) -> bool:

@@ -12,11 +12,11 @@ from typing import Any, cast
 
 from sqlalchemy import BigInteger, Connection, Select, Table, Text, and_, bindparam, select, update
 
-from db import moves, watching
+from db import models, moves, watching
 from db.batch import document, ids, relation
 from db.clock import now
 from db.engine import Database
-from db.holding import append_event, checkpointed, progress, renew
+from db.holding import append_event, append_events, checkpointed, progress, renew
 from db.moves import ATTEMPTS, JOBS, Move
 from db.records import CancelResult, Claim, Completion, Expired, Release
 from db.retention import delete_job as delete
@@ -63,6 +63,10 @@ def complete(db: Database, done: Sequence[Completion]) -> set[str]:
 
     def work(connection: Connection) -> set[str]:
         accepted = moves.apply(connection, wanted)
+        succeeded = {move.id for move in wanted if move.id in accepted and move.to is State.SUCCEEDED}
+        for completion in done:
+            if completion.version is not None and completion.id in succeeded:
+                models.make_ready(connection, completion.id, completion.version)
         refused = [move for move in wanted if move.id not in accepted]
         return accepted | _completed_before(connection, refused)
 
@@ -145,8 +149,10 @@ def _as_move(completion: Completion) -> Move:
             raise ValueError(f"job {completion.id} cannot succeed without a result")
         try:
             result = dumps(completion.result)
+            if completion.version is not None:
+                dumps(completion.version.manifest)
         except (TypeError, ValueError):
-            outcome = Outcome.FAILED
+            outcome, result = Outcome.FAILED, None
             error = JobError("The result holds a value that JSON cannot carry, such as NaN.").as_dict()
     elif outcome is Outcome.FAILED and error is None:
         error = JobError().as_dict()
@@ -248,6 +254,6 @@ _OF_WORKER = (
 )
 
 __all__ = [
-    "abandon_worker", "append_event", "boost", "checkpointed", "claim", "complete", "delete", "expire_leases",
-    "insert", "lost", "mark_sent", "progress", "release", "renew", "request_cancel", "to_send",
+    "abandon_worker", "append_event", "append_events", "boost", "checkpointed", "claim", "complete", "delete",
+    "expire_leases", "insert", "lost", "mark_sent", "progress", "release", "renew", "request_cancel", "to_send",
 ]  # fmt: skip

@@ -35,6 +35,9 @@ class NewJob:
     """Hash over the validated fields and file hashes; required with a key."""
 
     rerun_of: str | None = None
+    pins: dict[str, Any] | None = None
+    """What the parameters name, resolved when the job was accepted (jobs/references.py)."""
+
     action: str = "submit"
     """What the audit row says."""
 
@@ -62,6 +65,8 @@ class Claim(NamedTuple):
     attempt: int
     crashes: int
     created_at: float
+    pins: dict[str, Any] | None = None
+    rerun_of: str | None = None
 
 
 class Renewed(NamedTuple):
@@ -80,6 +85,24 @@ class StoredArtifact(NamedTuple):
     item: int | None = None
 
 
+class VersionFile(NamedTuple):
+    """A file of a model version: its name there, and the blob that holds its bytes."""
+
+    path: str
+    digest: str
+    size: int
+
+
+class NewVersionRow(NamedTuple):
+    """A version whose number the completing job has reserved (db.models.reserve) and which is now ready."""
+
+    name: str
+    number: int
+    content: str
+    manifest: dict[str, Any]
+    files: Sequence[VersionFile]
+
+
 class Completion(NamedTuple):
     """How an attempt ended: a final state, with the result (succeeded) or the error (failed)."""
 
@@ -89,6 +112,8 @@ class Completion(NamedTuple):
     result: dict[str, Any] | None = None
     artifacts: Sequence[StoredArtifact] = ()
     error: dict[str, Any] | None = None
+    version: NewVersionRow | None = None
+    """Registered in the same transaction, where the completion is accepted."""
 
 
 class Release(NamedTuple):
@@ -150,6 +175,7 @@ class JobView:
     timeout_s: float
     callback_url: str | None
     rerun_of: str | None
+    pins: dict[str, Any] | None
     created_at: float
     run_at: float | None
     started_at: float | None

@@ -29,3 +29,33 @@ class UnknownFiles(Refusal):
     def __init__(self, digests: list[str]) -> None:
         super().__init__(f"{len(digests)} file(s) are not uploaded; POST them to /v1/files first.")
         self.digests = digests
+
+
+class DataSetExists(Refusal):
+    """The caller has another data set of that name; data sets do not change."""
+
+    def __init__(self) -> None:
+        super().__init__("A data set of that name with other content is there; choose another name or delete it.")
+
+
+class DataSetInUse(Refusal):
+    """A job that has not ended was accepted with this data set."""
+
+    def __init__(self) -> None:
+        super().__init__("A queued or running job uses this data set; cancel it or wait for its end.")
+
+
+class DataSetsGone(Refusal):
+    """Data sets that the jobs were to be pinned to were given up meanwhile; `ids` names them, sorted."""
+
+    def __init__(self, ids: list[str]) -> None:
+        super().__init__("A data set that this job names was deleted a moment ago; choose another.")
+        self.ids = ids
+
+
+class OtherKind(Refusal):
+    """A model of that name is of another kind; `kind` says which."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"A model of that name is of the kind {kind}; choose another name.")
+        self.kind = kind

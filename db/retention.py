@@ -18,6 +18,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     exists,
+    or_,
     select,
     update,
 )
@@ -27,21 +28,26 @@ from db.batch import document, relation
 from db.clock import now
 from db.engine import Database
 from db.reading import running_fences
-from db.rows import BlobRow, HoldingRow, JobFileRow, JobRow
+from db.rows import BlobRow, DataSetRow, HoldingRow, JobFileRow, JobRow, ModelVersionRow, VersionFileRow
 from jobs.states import FINAL, State
 
 _JOBS = cast(Table, JobRow.__table__)
 _FILES = cast(Table, JobFileRow.__table__)
 _HOLDINGS = cast(Table, HoldingRow.__table__)
 _BLOBS = cast(Table, BlobRow.__table__)
+_SETS = cast(Table, DataSetRow.__table__)
+_VERSIONS = cast(Table, ModelVersionRow.__table__)
+_VERSION_FILES = cast(Table, VersionFileRow.__table__)
 _ENDED = _JOBS.c.state.in_(sorted(state.value for state in FINAL))
 
 
 class Deletion(NamedTuple):
-    """What a delete met: `state` None where the caller has no such job; not `deleted` where it has not ended."""
+    """What a delete met: `state` None where the caller has no such job; not `deleted` where it has not ended, or where
+    a data set or a model version stands on it (`in_use`)."""
 
     deleted: bool
     state: State | None
+    in_use: bool = False
 
 
 def delete_job(db: Database, job_id: str, caller_id: int | None) -> Deletion:
@@ -54,6 +60,8 @@ def delete_job(db: Database, job_id: str, caller_id: int | None) -> Deletion:
             return Deletion(False, None)
         if State(job.state) not in FINAL:
             return Deletion(False, State(job.state))
+        if connection.execute(select(_JOBS.c.id).where(_JOBS.c.id == job_id, _IN_USE)).first() is not None:
+            return Deletion(False, State(job.state), in_use=True)
         _drop_inputs(connection, [job_id])
         connection.execute(delete(_JOBS).where(_JOBS.c.id == job_id))
         return Deletion(True, State(job.state))
@@ -142,7 +150,13 @@ def _drop_inputs(connection: Connection, job_ids: Sequence[str]) -> None:
 _UNOWNED = (
     ~exists().where(_HOLDINGS.c.digest == _BLOBS.c.digest),
     ~exists().where(_FILES.c.digest == _BLOBS.c.digest),
+    ~exists().where(_VERSION_FILES.c.digest == _BLOBS.c.digest),
 )
+_IN_USE = or_(
+    exists().where(_SETS.c.job_id == _JOBS.c.id),
+    exists().where(_VERSIONS.c.job_id == _JOBS.c.id, _VERSIONS.c.state == "ready"),
+)
+"""A data set is its job, and a version is to be explained by the job that made it: both stay as they are."""
 
 
 @cache
@@ -168,14 +182,14 @@ _LONG_ENDED = and_(_ENDED, _JOBS.c.finished_at < now() - bindparam("older_s", ty
 _READS_FILES = exists().where(_FILES.c.job_id == _JOBS.c.id)
 _DUE_INPUTS = (
     select(_JOBS.c.id)
-    .where(_LONG_ENDED, _JOBS.c.inputs_deleted_at.is_(None), _READS_FILES)
+    .where(_LONG_ENDED, _JOBS.c.inputs_deleted_at.is_(None), _READS_FILES, ~_IN_USE)
     .order_by(_JOBS.c.finished_at)
     .limit(bindparam("most"))
     .with_for_update(of=_JOBS, skip_locked=True)
 )
 _DUE_RECORDS = (
     select(_JOBS.c.id)
-    .where(_LONG_ENDED)
+    .where(_LONG_ENDED, ~_IN_USE)
     .order_by(_JOBS.c.finished_at)
     .limit(bindparam("most"))
     .with_for_update(of=_JOBS, skip_locked=True)

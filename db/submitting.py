@@ -18,14 +18,15 @@ from db.batch import document, ids, relation
 from db.clock import now
 from db.engine import Database
 from db.records import Inserted, NewJob
-from db.refusals import KeyReused, QueueFull, UnknownFiles
-from db.rows import AuditRow, HoldingRow, IdempotencyRow, JobFileRow, JobRow
+from db.refusals import DataSetsGone, KeyReused, QueueFull, UnknownFiles
+from db.rows import AuditRow, DataSetRow, HoldingRow, IdempotencyRow, JobFileRow, JobRow
 from db.text import clean_deep, dumps
 from jobs.states import State
 
 _JOBS = cast(Table, JobRow.__table__)
 _KEYS = cast(Table, IdempotencyRow.__table__)
 _HOLDINGS = cast(Table, HoldingRow.__table__)
+_SETS = cast(Table, DataSetRow.__table__)
 
 _COUNTING = select(func.count()).select_from(_JOBS).where(_JOBS.c.state == State.QUEUED.value)
 _ADDING_JOBS = _insert(_JOBS).values(state=State.QUEUED.value, created_at=now())
@@ -36,12 +37,25 @@ _ADDING_AUDIT = _insert(cast(Table, AuditRow.__table__)).values(at=now())
 def insert(db: Database, new: Sequence[NewJob], *, max_queued: int) -> list[Inserted]:
     """Queue jobs, all or none, in order. A job whose idempotency key is known is answered with the job it stood for.
 
-    Raises `QueueFull`, `KeyReused` (same key, other fingerprint) or `UnknownFiles`; then nothing was written.
+    Raises `QueueFull`, `KeyReused` (same key, other fingerprint), `UnknownFiles` or `DataSetsGone`; then nothing was
+    written.
     """
     if not new:
         return []
-    _depth(db).admit(db, len(new), max_queued)
+    admit(db, len(new), max_queued)
     return db.transact(lambda c: _accept(c, new, {}), again=lambda c: _accept(c, new, _committed(c, new)))
+
+
+def admit(db: Database, more: int, max_queued: int) -> None:
+    """Raise `QueueFull` where `more` jobs would be too many."""
+    _depth(db).admit(db, more, max_queued)
+
+
+def add(connection: Connection, fresh: Sequence[NewJob]) -> None:
+    """Queue jobs in a transaction of the caller's; raises `UnknownFiles` or `DataSetsGone`."""
+    _check_files(connection, fresh)
+    _check_data_sets(connection, fresh)
+    _write(connection, fresh)
 
 
 def _accept(connection: Connection, new: Sequence[NewJob], known: dict[str, str]) -> list[Inserted]:
@@ -50,8 +64,7 @@ def _accept(connection: Connection, new: Sequence[NewJob], known: dict[str, str]
     answers = [Inserted(stands_for.get(job.id, job.id), stands_for.get(job.id, job.id) == job.id) for job in new]
     fresh = [job for job, answer in zip(new, answers, strict=True) if answer.created and job.id not in known]
     if fresh:
-        _check_files(connection, fresh)
-        _write(connection, fresh)
+        add(connection, fresh)
     return answers
 
 
@@ -127,6 +140,23 @@ def _check_files(connection: Connection, fresh: Sequence[NewJob]) -> None:
         raise UnknownFiles(sorted(set(missing)))
 
 
+def _check_data_sets(connection: Connection, fresh: Sequence[NewJob]) -> None:
+    """Hold the pinned data sets until the jobs are committed, so that none is given up in between."""
+    wanted = {pin["id"] for job in fresh for pin in (job.pins or {}).values() if "fingerprint" in pin}
+    if wanted:
+        held = connection.execute(_holding_sets(connection.dialect.name), {"asked": ids(wanted)}).scalars()
+        gone = wanted.difference(held)
+        if gone:
+            raise DataSetsGone(sorted(gone))
+
+
+@cache
+def _holding_sets(dialect: str) -> Select[Any]:
+    asked = relation(dialect, "asked", id=Text())
+    found = select(_SETS.c.job_id).join(asked, _SETS.c.job_id == asked.c.id)
+    return found.with_for_update(of=_SETS, read=True, key_share=True)
+
+
 def _committed(connection: Connection, new: Sequence[NewJob]) -> dict[str, str]:
     found = connection.execute(_existing(connection.dialect.name), {"asked": ids(job.id for job in new)}).scalars()
     return {job_id: job_id for job_id in found}
@@ -149,7 +179,7 @@ def _as_row(job: NewJob) -> dict[str, Any]:
         "id": job.id, "caller_id": job.caller_id, "kind": job.kind, "pool": job.pool, "priority": job.priority,
         "model_name": job.model_name, "model_version": job.model_version, "inputs": job.inputs, "params": job.params,
         "labels": clean_deep(job.labels), "seed": job.seed, "timeout_s": job.timeout_s, "run_at": job.run_at,
-        "callback_url": job.callback_url, "rerun_of": job.rerun_of,
+        "callback_url": job.callback_url, "rerun_of": job.rerun_of, "pins": job.pins,
     }  # fmt: skip
 
 

@@ -2,26 +2,34 @@
 
 from db.rows.base import Row
 from db.rows.caller import AuditRow, CallerRow, IdempotencyRow, TokenRow
+from db.rows.dataset import DataSetRow
 from db.rows.file import BlobRow, HoldingRow, JobFileRow
 from db.rows.history import ArtifactRow, AttemptRow, EventRow, OutboxRow, ResultRow
 from db.rows.job import JobRow
+from db.rows.model import AliasMoveRow, AliasRow, ModelRow, ModelVersionRow, VersionFileRow
 from db.rows.worker import WatchRow, WorkerRow
 
 __all__ = [
+    "AliasMoveRow",
+    "AliasRow",
     "ArtifactRow",
     "AttemptRow",
     "AuditRow",
     "BlobRow",
     "CallerRow",
+    "DataSetRow",
     "EventRow",
     "HoldingRow",
     "IdempotencyRow",
     "JobFileRow",
     "JobRow",
+    "ModelRow",
+    "ModelVersionRow",
     "OutboxRow",
     "ResultRow",
     "Row",
     "TokenRow",
+    "VersionFileRow",
     "WatchRow",
     "WorkerRow",
 ]

@@ -37,6 +37,8 @@ class JobRow(Row):
     timeout_s: Mapped[float] = mapped_column(SECONDS)
     callback_url: Mapped[str | None] = mapped_column(SafeText)
     rerun_of: Mapped[str | None] = mapped_column(SafeText)
+    pins: Mapped[Any | None] = mapped_column(Json)
+    """What the parameters named when the job was accepted (jobs/references.py)."""
 
     created_at: Mapped[float] = mapped_column(SECONDS)
     run_at: Mapped[float | None] = mapped_column(SECONDS)
