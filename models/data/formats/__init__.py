@@ -1,0 +1,1 @@
+"""One reader per format: `read(files, options, notes) -> ImageSet | SequenceSet | MoleculeSet`."""
