@@ -1,0 +1,200 @@
+"""The cases of a version's test part, `cases.npz`, and the figures that they give. Numpy only.
+
+Every figure takes weights (R, N), one row per resample and one column per case, and gives (R,): a bootstrap resample is
+a row of counts, so that thousands of resamples cost a few matrix operations and each case is sorted once.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+BLOCK = 1024
+"""Rows of the table of pairs that are held at once for the concordance of survival times."""
+
+LOWER_IS_BETTER = frozenset({"brier"})
+
+
+class BadCases(ValueError):
+    """The file is no cases.npz; the text says what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Cases in the order of their keys: `key` (N,), and `y`, `p` (N,) or `duration`, `event`, `risk` (N,).
+
+    `groups`: name of a subgroup variable -> its codes (N,). `threshold`: p from which a case is called positive.
+    """
+
+    key: NDArray[np.uint64]
+    columns: Mapping[str, Floats]
+    groups: Mapping[str, NDArray[np.int64]]
+    threshold: float = 0.5
+
+    @classmethod
+    def read(cls, content: bytes, threshold: float = 0.5) -> Self:
+        """From the bytes of cases.npz; raises `BadCases`."""
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+            raise BadCases("cases.npz cannot be read.") from error
+        names = next((n for n in (("y", "p"), ("duration", "event", "risk")) if set(n) <= set(arrays)), None)
+        if names is None or "key" not in arrays:
+            raise BadCases("cases.npz has neither key, y and p nor key, duration, event and risk.")
+        used = ["key", *names, *(name for name in arrays if name.startswith("group."))]
+        if any(arrays[name].ndim != 1 or len(arrays[name]) != len(arrays["key"]) for name in used):
+            raise BadCases("The columns of cases.npz differ in length.")
+        # By key and then by truth: cases whose bytes are equal share a key, and need an order all the same.
+        order = np.lexsort([arrays[name] for name in reversed(names[:-1])] + [arrays["key"]])
+        columns = {name: arrays[name][order].astype(np.float64) for name in names}
+        if not all(np.isfinite(column).all() for column in columns.values()):
+            raise BadCases("cases.npz has a value that is not finite.")
+        groups = {n.removeprefix("group."): arrays[n][order].astype(np.int64) for n in used if n.startswith("group.")}
+        return cls(arrays["key"][order], columns, groups, threshold)
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+    @property
+    def binary(self) -> bool:
+        """Whether the outcome is yes or no; else it is a survival time."""
+        return "y" in self.columns
+
+    @property
+    def truth(self) -> tuple[Floats, ...]:
+        """What was observed, which every model of the same test part shares."""
+        return tuple(self.columns[name] for name in (("y",) if self.binary else ("duration", "event")))
+
+    @property
+    def strata(self) -> NDArray[np.int64]:
+        """The observed class of each case (N,): resamples keep how many there are of each."""
+        return self.columns["y" if self.binary else "event"].astype(np.int64)
+
+    def where(self, chosen: NDArray[np.bool_]) -> Cases:
+        """The cases for which `chosen` (N,) is true."""
+        columns = {name: column[chosen] for name, column in self.columns.items()}
+        groups = {name: codes[chosen] for name, codes in self.groups.items()}
+        return Cases(self.key[chosen], columns, groups, self.threshold)
+
+    def figure(self, name: str, weights: Floats | None = None) -> Floats:
+        """The figure of that name per row of `weights` (R, N), by default one row of ones; NaN where undefined."""
+        rows = np.ones((1, len(self))) if weights is None else weights
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return FIGURES[name](self, rows)
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """Names of the figures that this sort of outcome has."""
+        return BINARY if self.binary else SURVIVAL
+
+    @cached_property
+    def ranked(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Order of falling p (N,), and where in it each distinct p begins: cases of equal p share a rank."""
+        p = self.columns["p"]
+        order = np.argsort(-p, kind="stable")
+        starts = np.flatnonzero(np.r_[True, np.diff(p[order]) != 0])
+        return order, starts
+
+    def counts(self, weights: Floats) -> tuple[Floats, Floats]:
+        """Weight of positives and of negatives at each distinct p, falling: two of (R, distinct)."""
+        order, starts = self.ranked
+        y, rows = self.columns["y"][order], weights[:, order]
+        return np.add.reduceat(rows * y, starts, axis=1), np.add.reduceat(rows * (1 - y), starts, axis=1)
+
+
+def write(
+    key: NDArray[np.uint64], columns: Mapping[str, NDArray[Any]], groups: Mapping[str, NDArray[np.int64]]
+) -> bytes:
+    """cases.npz: equal arrays give equal bytes."""
+    stream = io.BytesIO()
+    arrays: dict[str, Any] = {"key": key, **columns}
+    arrays |= {f"group.{name}": codes for name, codes in sorted(groups.items())}
+    np.savez(stream, allow_pickle=False, **arrays)
+    return stream.getvalue()
+
+
+def _auc(cases: Cases, weights: Floats) -> Floats:
+    """The chance that a positive outranks a negative, ties counted half (area under the ROC curve)."""
+    positive, negative = cases.counts(weights)
+    all_negative = negative.sum(axis=1, keepdims=True)
+    below = all_negative - negative.cumsum(axis=1)
+    in_order: Floats = (positive * (below + negative / 2)).sum(axis=1)
+    pairs: Floats = positive.sum(axis=1) * all_negative[:, 0]
+    return in_order / pairs
+
+
+def _auprc(cases: Cases, weights: Floats) -> Floats:
+    """Average precision: the precision at each threshold, weighted by the recall that it adds."""
+    positive, negative = cases.counts(weights)
+    found, called = positive.cumsum(axis=1), (positive + negative).cumsum(axis=1)
+    precision = np.divide(found, called, out=np.zeros_like(found), where=called > 0)
+    total: Floats = (positive * precision).sum(axis=1) / found[:, -1]
+    return total
+
+
+def _least_of_se_and_pp(cases: Cases, weights: Floats) -> Floats:
+    """min(sensitivity, positive predictivity) at the threshold where it is largest (PhysioNet 2012, event 1)."""
+    positive, negative = cases.counts(weights)
+    found, called = positive.cumsum(axis=1), (positive + negative).cumsum(axis=1)
+    precision = np.divide(found, called, out=np.zeros_like(found), where=called > 0)
+    best: Floats = np.minimum(found / found[:, -1:], precision).max(axis=1)
+    return best
+
+
+def _mean(values: Floats, weights: Floats) -> Floats:
+    mean: Floats = weights @ values / weights.sum(axis=1)
+    return mean
+
+
+def _accuracy(cases: Cases, weights: Floats) -> Floats:
+    right = (cases.columns["p"] >= cases.threshold) == (cases.columns["y"] == 1)
+    return _mean(right.astype(np.float64), weights)
+
+
+def _brier(cases: Cases, weights: Floats) -> Floats:
+    return _mean((cases.columns["p"] - cases.columns["y"]) ** 2, weights)
+
+
+def _c_index(cases: Cases, weights: Floats) -> Floats:
+    """Harrell's C: of the pairs whose order in time is known, the share in which who died first had the higher risk."""
+    time, died, risk = cases.columns["duration"], cases.columns["event"] == 1, cases.columns["risk"]
+    known, right = np.zeros(len(weights)), np.zeros(len(weights))
+    for start in range(0, len(cases), BLOCK):
+        rows = slice(start, start + BLOCK)
+        # (rows, N): the case of the row died before the case of the column died or was last seen.
+        later = (time[rows, None] < time) | ((time[rows, None] == time) & ~died)
+        first = later & died[rows, None]
+        agrees = first * ((risk[rows, None] > risk) + 0.5 * (risk[rows, None] == risk))
+        known += ((weights @ first.T.astype(np.float64)) * weights[:, rows]).sum(axis=1)
+        right += ((weights @ agrees.T) * weights[:, rows]).sum(axis=1)
+    return right / known
+
+
+FIGURES: dict[str, Callable[[Cases, Floats], Floats]] = {
+    "auc": _auc,
+    "auprc": _auprc,
+    "accuracy": _accuracy,
+    "brier": _brier,
+    "min_se_pp": _least_of_se_and_pp,
+    "c_index": _c_index,
+}
+
+SURVIVAL = ("c_index",)
+BINARY = tuple(name for name in FIGURES if name not in SURVIVAL)
+
+
+def threshold_of(manifest: Mapping[str, Any]) -> float:
+    """The threshold at which the version calls a case positive: its first label's, else its own, else one half."""
+    labels = manifest.get("labels") or [{}]
+    first = labels[0] if isinstance(labels, list) and isinstance(labels[0], Mapping) else {}
+    return float(first.get("threshold", manifest.get("threshold", 0.5)))

@@ -1,0 +1,210 @@
+"""Two versions of a model on the same cases: the difference of each figure with its interval, and the promotion gate.
+
+The difference is always "second against first", b - a. Both versions answered the same test cases, so each resample
+draws cases and takes both versions' answers to them (paired bootstrap): what makes a case hard for both cancels out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from models.cases import LOWER_IS_BETTER, BadCases, Cases, Floats, threshold_of
+
+RESAMPLES = 2000
+LEAST_SUBGROUP = 30
+"""Cases below which a subgroup is named but not judged: chance alone moves its figures too far."""
+
+AT_ONCE = 4_000_000
+"""Numbers in one table of weights: 32 MB."""
+
+
+class NotComparable(ValueError):
+    """The two versions cannot be compared; the text says why and what to do."""
+
+
+class Version(NamedTuple):
+    """A version as the registry keeps it: its manifest, and the bytes of its cases.npz (None where it has none)."""
+
+    manifest: Mapping[str, Any]
+    cases: bytes | None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One figure of both versions; `difference` = b - a with its 95 % interval `low` to `high`."""
+
+    figure: str
+    a: float
+    b: float
+    difference: float
+    low: float
+    high: float
+    higher_is_better: bool = True
+
+    def gain(self) -> tuple[float, float]:
+        """(difference, lower bound), turned so that more is better."""
+        return (self.difference, self.low) if self.higher_is_better else (-self.difference, -self.high)
+
+
+@dataclass(frozen=True)
+class Subgroup:
+    """The differences in one subgroup, such as "Sex=F"; empty where it has too few cases to be judged."""
+
+    name: str
+    n: int
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Every figure of two versions over the same `n` cases, and in each subgroup."""
+
+    n: int
+    differences: tuple[Difference, ...]
+    subgroups: tuple[Subgroup, ...]
+
+    def of(self, figure: str) -> Difference | None:
+        """The difference of that figure; None where this outcome has no such figure."""
+        return next((one for one in self.differences if one.figure == figure), None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON takes it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a candidate passes the gate; `reasons` say why not, or what could not be judged."""
+
+    passed: bool
+    figures: Mapping[str, Any]
+    reasons: tuple[str, ...]
+
+
+def compare(a: Version, b: Version) -> Comparison:
+    """b against a; raises `NotComparable` unless both were tested on the same cases of the same data."""
+    first, second = _same_cases(a, b)
+    subgroups = []
+    for variable in sorted(set(first.groups) & set(second.groups)):
+        codes = first.groups[variable]
+        for code in np.unique(codes).tolist():
+            chosen = codes == code
+            judged = _differences(first.where(chosen), second.where(chosen)) if chosen.sum() >= LEAST_SUBGROUP else ()
+            subgroups.append(Subgroup(_group_name(b.manifest, variable, code), int(chosen.sum()), judged))
+    return Comparison(len(first), _differences(first, second), tuple(subgroups))
+
+
+def gate(rule: Mapping[str, Any], candidate: Version, production: Version) -> Verdict:
+    """Whether `candidate` may take the place of `production` under the `rule` that the model declares.
+
+    Passed where the lower bound of the gain in `rule["metric"]` is at least -`margin`, and, with `subgroups`, no
+    subgroup of 30 cases or more is worse by more than `subgroup_margin`. What cannot be compared has not passed.
+    """
+    try:
+        found = compare(production, candidate)
+    except NotComparable as error:
+        return Verdict(False, {}, (str(error),))
+    difference = found.of(rule["metric"])
+    if difference is None:
+        return Verdict(False, found.as_dict(), (f"These versions have no figure {rule['metric']}.",))
+    margin = float(rule.get("margin", 0.0))
+    failed = []
+    gain, low = difference.gain()
+    if low < -margin:
+        failed.append(
+            f"{difference.figure}: the candidate's gain is {gain:+.4f}, and its 95 % interval begins at {low:+.4f}; "
+            f"the gate asks for {-margin:+.4f} or more."
+        )
+    unjudged = []
+    if rule.get("subgroups"):
+        allowed = float(rule.get("subgroup_margin", 0.05))
+        failed += _worse_subgroups(found, rule["metric"], allowed)
+        small = [f"{group.name} (n = {group.n})" for group in found.subgroups if not _judged(group, rule["metric"])]
+        unjudged = [f"Not judged, too few cases or one outcome only: {', '.join(small)}."] if small else []
+    return Verdict(not failed, found.as_dict(), tuple(failed + unjudged))
+
+
+def _worse_subgroups(found: Comparison, figure: str, allowed: float) -> list[str]:
+    judged = [(group, _judged(group, figure)) for group in found.subgroups]
+    return [
+        f"{figure} in {group.name} (n = {group.n}): the candidate is worse by {-one.gain()[0]:.4f}; "
+        f"the gate allows {allowed:.4f}."
+        for group, one in judged
+        if one is not None and one.gain()[0] < -allowed
+    ]
+
+
+def _judged(group: Subgroup, figure: str) -> Difference | None:
+    return next((one for one in group.differences if one.figure == figure), None)
+
+
+def _same_cases(a: Version, b: Version) -> tuple[Cases, Cases]:
+    """The cases of both in one order."""
+    if a.manifest.get("kind") != b.manifest.get("kind"):
+        raise NotComparable("The two versions are of different kinds; name two of one kind.")
+    prints = [(version.manifest.get("data") or {}).get("fingerprint") for version in (a, b)]
+    if None in prints or prints[0] != prints[1]:
+        raise NotComparable(
+            "The two versions were not tested on the same data (their data fingerprints differ); "
+            "train one of them again on the other's data set."
+        )
+    first, second = _read(a), _read(b)
+    if first.binary != second.binary or not np.array_equal(first.key, second.key):
+        raise NotComparable("The two versions were tested on different cases; train both on the same data set.")
+    if not all(np.array_equal(x, y) for x, y in zip(first.truth, second.truth, strict=True)):
+        raise NotComparable("The two versions were tested against different outcomes; train both for the same one.")
+    return first, second
+
+
+def _read(version: Version) -> Cases:
+    if version.cases is None:
+        raise NotComparable(
+            "A version has no cases.npz, so that only the figures on its card are known; train it here, or add it with "
+            "its test cases."
+        )
+    try:
+        return Cases.read(version.cases, threshold_of(version.manifest))
+    except BadCases as error:
+        raise NotComparable(f"A version's test cases cannot be used: {error}") from error
+
+
+def _differences(a: Cases, b: Cases) -> tuple[Difference, ...]:
+    """Every figure that both have; one that is undefined here (a subgroup with one outcome) is left out."""
+    names = [name for name in a.figures if not math.isnan(a.figure(name)[0] + b.figure(name)[0])]
+    gathered: dict[str, list[Floats]] = {name: [] for name in names}
+    random = np.random.default_rng(0)
+    at_once = max(1, AT_ONCE // max(1, len(a)))
+    for start in range(0, RESAMPLES, at_once):
+        weights = _resamples(random, a.strata, min(at_once, RESAMPLES - start))
+        for name in names:
+            gathered[name].append(b.figure(name, weights) - a.figure(name, weights))
+    return tuple(_difference(name, a, b, np.concatenate(gathered[name])) for name in names)
+
+
+def _difference(name: str, a: Cases, b: Cases, drawn: Floats) -> Difference:
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    first, second = float(a.figure(name)[0]), float(b.figure(name)[0])
+    a_value, b_value, difference, low, high = (round(float(x), 6) for x in (first, second, second - first, low, high))
+    return Difference(name, a_value, b_value, difference, low, high, name not in LOWER_IS_BETTER)
+
+
+def _resamples(random: np.random.Generator, strata: np.ndarray[Any, Any], count: int) -> Floats:
+    """How often each case is drawn (count, N): within each outcome, so that no resample loses one."""
+    weights = np.zeros((count, len(strata)))
+    for value in np.unique(strata):
+        members = np.flatnonzero(strata == value)
+        weights[:, members] = random.multinomial(len(members), np.full(len(members), 1 / len(members)), size=count)
+    return weights
+
+
+def _group_name(manifest: Mapping[str, Any], variable: str, code: int) -> str:
+    """`Sex=F`, from the manifest's `groups: {"Sex": ["F", "M"]}`; below 0 is unknown, a code without a name itself."""
+    if code < 0:
+        return f"{variable}=unknown"
+    names = (manifest.get("groups") or {}).get(variable) or []
+    return f"{variable}={names[code] if code < len(names) else code}"

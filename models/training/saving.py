@@ -1,0 +1,95 @@
+"""What a training's checkpoint holds: the plan, every finished fit, the fit under way, and the curves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from jobs.running import Checkpoints
+
+VERSION = 1
+"""Of the layout below; another is refused."""
+
+EVERY_S = (15.0, 30.0)
+"""Seconds between two checkpoints: as often as the first where saving is cheap, as rarely as the second."""
+
+SHARE = 0.01
+"""Share of the time that saving may take."""
+
+
+class Now(NamedTuple):
+    """A fit under way, as models.training.state packs it."""
+
+    label: str
+    content: bytes
+    said: Mapping[str, Any]
+
+
+def digest(configuration: Mapping[str, Any]) -> str:
+    """sha256 (hex) of all that must be equal for a checkpoint to be continued."""
+    return hashlib.sha256(json.dumps(configuration, sort_keys=True, default=str).encode()).hexdigest()
+
+
+class Saved:
+    """The newest checkpoint, and what the next will hold."""
+
+    def __init__(self, checkpoints: Checkpoints, configuration: str, say: Callable[[str], None]) -> None:
+        """Reads the newest checkpoint; one of another configuration is left aside, and `say` is told."""
+        self._checkpoints = checkpoints
+        self._configuration = configuration
+        self.plan: Mapping[str, Any] | None = None
+        self.fits: dict[str, bytes] = {}
+        self.stages: dict[str, dict[str, bytes]] = {}
+        self.curves: Mapping[str, Any] = {}
+        self.now: Now | None = None
+        self._saved_at, self._pause_s = time.monotonic(), EVERY_S[0]
+        found = checkpoints.newest()
+        if found is None:
+            return
+        files, manifest = found
+        if manifest.get("version") != VERSION or manifest.get("configuration") != configuration:
+            say("the newest checkpoint belongs to another configuration; training begins anew")
+            return
+        self._read(files, manifest)
+        say(f"goes on from a checkpoint: {len(self.fits)} fits done{_under_way(self.now)}")
+
+    def due(self) -> bool:
+        """Whether it is time for the next one."""
+        return time.monotonic() - self._saved_at >= self._pause_s
+
+    def save(self, now: Now | None) -> None:
+        """Store everything; `now` is the fit under way."""
+        began = time.monotonic()
+        self.now = now
+        files = {f"fit-{n}.safetensors": content for n, content in enumerate(self.fits.values())}
+        for n, stage in enumerate(self.stages.values()):
+            files |= {f"stage-{n}-{k}": content for k, content in enumerate(stage.values())}
+        if now is not None:
+            files["now.safetensors"] = now.content
+        manifest = {
+            "version": VERSION,
+            "configuration": self._configuration,
+            "plan": self.plan,
+            "fits": list(self.fits),
+            "stages": {label: list(stage) for label, stage in self.stages.items()},
+            "curves": self.curves,
+            "now": None if now is None else {"label": now.label, "said": now.said},
+        }
+        self._checkpoints.save(files, manifest)
+        self._saved_at = time.monotonic()
+        self._pause_s = min(max((self._saved_at - began) / SHARE, EVERY_S[0]), EVERY_S[1])
+
+    def _read(self, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> None:
+        self.plan, self.curves = manifest["plan"], manifest["curves"]
+        self.fits = {label: files[f"fit-{n}.safetensors"] for n, label in enumerate(manifest["fits"])}
+        for n, (label, names) in enumerate(manifest["stages"].items()):
+            self.stages[label] = {name: files[f"stage-{n}-{k}"] for k, name in enumerate(names)}
+        if manifest["now"] is not None:
+            self.now = Now(manifest["now"]["label"], files["now.safetensors"], manifest["now"]["said"])
+
+
+def _under_way(now: Now | None) -> str:
+    return "" if now is None else f", {now.label} at step {now.said['step']}"
