@@ -12,21 +12,30 @@ from numpy.typing import NDArray
 from imaging.drawing import evidence_caption, overlay, png
 from jobs.predicting import Encoded, ModelVersion, NewArtifact
 from models.diagnosis.calibration import entropy, prediction_set
+from models.diagnosis.contracts import OwnContract
 from models.diagnosis.pixels import Grey, boxes, placed, spread, stored_box
+
+BROUGHT_NOTE = (
+    "A model that was brought along: it has no calibration, no prediction sets, no test of whether an image is like "
+    "its training data, and no evidence maps."
+)
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The parts of a manifest that turn numbers into an answer; `positive` is the index of the finding's class."""
+    """The parts of a manifest that turn numbers into an answer; `positive` is the index of the finding's class.
+
+    `bounds`, `distance` and `energy` are None where a model was brought along without them.
+    """
 
     classes: tuple[str, ...]
     label: str
     positive: int
     threshold: float
     temperature: float
-    bounds: tuple[float, ...]
-    distance: float
-    energy: float
+    bounds: tuple[float, ...] | None
+    distance: float | None
+    energy: float | None
     contract: Mapping[str, Any]
     audit_passed: bool
     audit: str
@@ -54,6 +63,24 @@ class Manifest:
             audit=words if audit["passed"] else f"{words}; failed {', '.join(failed)}: the map is not shown",
         )
 
+    @classmethod
+    def brought(cls, version: ModelVersion) -> Manifest:
+        """Read the manifest of a version that somebody brought along: its contract says it all."""
+        contract = version.manifest["contract"]
+        return cls(
+            classes=tuple(contract["classes"]),
+            label=contract["positive"],
+            positive=list(contract["classes"]).index(contract["positive"]),
+            threshold=float(contract.get("threshold", 0.5)),
+            temperature=1.0,
+            bounds=None,
+            distance=None,
+            energy=None,
+            contract=OwnContract.model_validate(contract).model_dump(mode="json"),
+            audit_passed=False,
+            audit="no audit: the model was brought along, and no map is shown",
+        )
+
 
 class Output(Protocol):
     """What `encode` reads of models.diagnosis.predictor.Output."""
@@ -75,7 +102,7 @@ def encode(
 ) -> Encoded:
     """Return the entry for the item at `position`, and its PNGs where `shown` (the displayed frame) is given."""
     probability = float(output.probabilities[manifest.positive])
-    classes = [manifest.classes[index] for index in prediction_set(output.probabilities, list(manifest.bounds))]
+    classes = _conforming(manifest, output)
     counts = [f"Frame {output.frame + 1} of {frames} counts: the finding is most probable there."] if frames > 1 else []
     item: dict[str, Any] = {
         "findings": [
@@ -88,15 +115,22 @@ def encode(
             }
         ],
         # No class conforms: nothing can be ruled out, so all are listed, which can only raise the coverage.
-        "prediction_set": classes or list(manifest.classes),
+        "prediction_set": classes or (list(manifest.classes) if manifest.bounds is not None else []),
         "uncertainty": uncertainty(manifest, output, classes),
         "evidence": [],
-        "notes": [*notes, *counts],
+        "notes": [*notes, *counts, *([] if manifest.bounds is not None else [BROUGHT_NOTE])],
     }
     if shown is None:
         return Encoded(item)
     entry, pictures = draw(manifest, output, shown, position)
     return Encoded({**item, "evidence": [entry]}, pictures)
+
+
+def _conforming(manifest: Manifest, output: Output) -> list[str]:
+    """The classes that conform to the image; none where the model has no bounds."""
+    if manifest.bounds is None:
+        return []
+    return [manifest.classes[index] for index in prediction_set(output.probabilities, list(manifest.bounds))]
 
 
 def uncertainty(manifest: Manifest, output: Output, classes: Sequence[str]) -> dict[str, Any]:
@@ -105,6 +139,9 @@ def uncertainty(manifest: Manifest, output: Output, classes: Sequence[str]) -> d
     Only the distance decides `in_distribution`: on the chest model it finds every ultrasound image, negative and noise,
     while the energy finds hardly any of them and is high where the model is merely unsure, so it says just that.
     """
+    spread_of = round(float(entropy(output.probabilities[None])[0]), 6)
+    if manifest.distance is None or manifest.energy is None:
+        return {"entropy": spread_of, "ood_score": None, "in_distribution": None, "abstain": False, "reason": None}
     score = output.distance / manifest.distance
     reason = None
     if score > 1:
@@ -116,7 +153,7 @@ def uncertainty(manifest: Manifest, output: Output, classes: Sequence[str]) -> d
     elif len(classes) > 1:
         reason = f"The model cannot tell {' from '.join(classes)} at its coverage."
     return {
-        "entropy": round(float(entropy(output.probabilities[None])[0]), 6),
+        "entropy": spread_of,
         "ood_score": round(float(score), 4),
         "in_distribution": bool(score <= 1),
         "abstain": reason is not None,

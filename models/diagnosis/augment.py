@@ -3,27 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class Augmentation:
-    """How far a training image may be changed; every amount is drawn uniformly within plus or minus its bound.
-
-    `shift` is in pixels of the network's input, `rotate` in degrees, `zoom` and `contrast` are fractions of 1,
-    `brightness` is a fraction of the full grey range. `flip` mirrors left and right: off for chest images, where the
-    side of the heart is a finding.
-    """
-
-    shift: float = 2.0
-    rotate: float = 10.0
-    zoom: float = 0.1
-    brightness: float = 0.1
-    contrast: float = 0.2
-    flip: bool = False
+from models.diagnosis.recipes import Augmentation
 
 
 def augment(x: Tensor, how: Augmentation, random: torch.Generator) -> Tensor:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from models.training.card import WORDS
+
 FIGURES = {
     "auc": "AUC",
     "accuracy": "accuracy",
@@ -15,21 +17,12 @@ FIGURES = {
 }
 """Metric name in the manifest -> words."""
 
-WORDS = {
-    "intended_use": "Intended use",
-    "out_of_scope": "Out of scope",
-    "population": "Population",
-    "known_risks": "Known risks and limits",
-    "bias": "Bias and subgroups",
-    "human_oversight": "Human oversight",
-}
-
 
 def card(manifest: Mapping[str, Any]) -> str:
     """Return the card's text."""
     label, data = manifest["labels"][0], manifest["data"]
     parts = [
-        f"# {manifest['name']} version {manifest['version']}",
+        f"# {manifest['name']}",
         f"{manifest['summary']} Research use only, not a medical device.",
         "## What it says",
         f"`{label['name']}` is positive at a probability of {label['threshold']:.4f} or more. "
@@ -43,8 +36,9 @@ def card(manifest: Mapping[str, Any]) -> str:
         "## Evidence maps",
         audit(manifest["audit"]),
         "## Making it again",
-        f"`{manifest['made_with']}`, seeds {', '.join(map(str, manifest['seeds']))}; shipped: seed "
-        f"{manifest['seed']}, the one of least validation loss.",
+        "Run the training job again (`medjobs verify JOB`, or `POST /v1/jobs/{id}:rerun`): equal threads, instruction "
+        f"set and libraries give equal weights. Seeds {', '.join(map(str, manifest['seeds']))}; this version is seed "
+        f"{manifest['chosen_seed']}, the one of least validation loss.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -57,7 +51,7 @@ def figures(manifest: Mapping[str, Any]) -> str:
     lines = [
         f"Test part, n = {metrics['test']['n']}, read once; 95 % intervals by bootstrap.",
         "",
-        f"| | shipped weights | mean of {len(metrics['seeds'])} seeds | {baseline['name']}, mean of as many |",
+        f"| | this version | mean of {len(metrics['seeds'])} seeds | {baseline['name']}, mean of as many |",
         "|---|---|---|---|",
     ]
     for name, words in FIGURES.items():

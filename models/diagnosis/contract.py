@@ -9,22 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from imaging.header import PHOTOMETRIC, Header
+from imaging.header import Header
+from imaging.terms import MODALITIES, PHOTOMETRIC
 from jobs.errors import ContractMismatch
-
-_TERMS = (
-    "AR ASMT AU BDUS BI BMD CD CF CP CR CS CT DD DF DG DM DOC DS DX EC ECG EEG EMG EOG EPS ES FA FID FS GM HC HD IO "
-    "IOL IVOCT IVUS KER KO LEN LP LS MA MG MR MS NM OAM OCT OP OPM OPR OPT OPTBSV OPTENF OPV OSS OT PA PLAN POS PR PT "
-    "PX REG RESP RF RG RTDOSE RTIMAGE RTINTENT RTPLAN RTRAD RTRECORD RTSEGANN RTSTRUCT RWV SEG SM SMR SR SRF ST STAIN "
-    "TEXTUREMAP TG US VA VF XA XAPROTOCOL XC"
-)
-MODALITIES = frozenset(_TERMS.split())
-"""Defined terms of Modality (PS3.3 C.7.3.1.1.1), retired ones included; a value outside this list is not repeated."""
 
 MODALITY = "(0008,0060) Modality"
 PHOTOMETRIC_INTERPRETATION = "(0028,0004) PhotometricInterpretation"
 ROWS, COLUMNS, FRAMES = "(0028,0010) Rows", "(0028,0011) Columns", "(0028,0008) NumberOfFrames"
 
+UNSTATED_NOTE = "The model's training data stated no modality, so it was not checked what sort of image this is."
 PNG_NOTE = "A PNG file states no modality, so it was not checked what sort of image this is."
 
 Mismatch = tuple[str, str, str]
@@ -34,13 +27,13 @@ Mismatch = tuple[str, str, str]
 def mismatch(header: Header, contract: Mapping[str, Any]) -> Mismatch | None:
     """Return the first way in which an image breaks a contract, or None where it keeps it.
 
-    `contract` has `modality`, `photometric_interpretation` (lists), `png` (whether PNG files, which have no modality,
-    are taken), `min_rows`, `min_columns` and `max_frames`.
+    `contract` has `modality` (empty: any), `photometric_interpretation` (lists), `png` (whether PNG files, which
+    have no modality, are taken), `min_rows`, `min_columns` and `max_frames`.
     """
     if header.format == "PNG":
         if not contract["png"]:
             return "file format", "PNG", "DICOM"
-    elif header.modality not in contract["modality"]:
+    elif contract["modality"] and header.modality not in contract["modality"]:
         return MODALITY, _term(header.modality, MODALITIES), ", ".join(contract["modality"])
     photometric = header.photometric_interpretation
     if photometric not in contract["photometric_interpretation"]:
@@ -61,8 +54,10 @@ def check(header: Header, contract: Mapping[str, Any]) -> tuple[str, ...]:
     The error names the tag, the value seen, the values accepted, and the models that would take the image.
     """
     found = mismatch(header, contract)
+    if found is None and header.format == "DICOM":
+        return () if contract["modality"] else (UNSTATED_NOTE,)
     if found is None:
-        return () if header.format == "DICOM" else (PNG_NOTE,)
+        return (PNG_NOTE,)
     tag, seen, accepted = found
     takers = takers_of(header)
     remedy = f"Send it to {' or '.join(takers)}." if takers else "No model of this installation takes it."

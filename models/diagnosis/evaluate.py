@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from models.data.medmnist import DataSet, Images, Part
+from models.data.canonical import ImageSet
 from models.diagnosis import calibration, metrics, novelty
 from models.diagnosis.metrics import Floats, Ints
-from models.diagnosis.networks import Network
-from models.diagnosis.trainer import normalise
+from models.diagnosis.networks import Network, normalise
 
 ROC_POINTS = 60
+LEAST = 30
+"""Cases below which a subgroup gets no figures: chance alone moves them too far."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Seen:
 
 
 @torch.no_grad()
-def look(network: Network, images: Images) -> Seen:
+def look(network: Network, images: NDArray[np.uint8]) -> Seen:
     """Run the network over images (N, H, W) in float32."""
     logits: list[Tensor] = []
     features: list[Tensor] = []
@@ -72,7 +74,9 @@ def calibrate(logits: Floats, labels: Ints, positive: int) -> Calibrated:
     )
 
 
-def seed_row(seed: int, fixed: Calibrated, logits: Floats | None, part: Part | None, positive: int) -> dict[str, Any]:
+def seed_row(
+    seed: int, fixed: Calibrated, logits: Floats | None, part: ImageSet | None, positive: int
+) -> dict[str, Any]:
     """Return one seed's figures: validation always, test where the data set has that part."""
     row: dict[str, Any] = {
         "seed": seed,
@@ -91,7 +95,7 @@ def mean_of(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
     return {name: round(float(np.mean([row[name] for row in rows])), 4) for name in names}
 
 
-def test_metrics(fixed: Calibrated, logits: Floats, part: Part, positive: int) -> dict[str, Any]:
+def test_metrics(fixed: Calibrated, logits: Floats, part: ImageSet, positive: int) -> dict[str, Any]:
     """Return the shipped network's figures on the test part, with its curves."""
     y, p = (part.labels == positive).astype(np.int64), fixed.probability(logits, positive)
     probabilities = calibration.softmax(logits, fixed.temperature)
@@ -109,6 +113,18 @@ def test_metrics(fixed: Calibrated, logits: Floats, part: Part, positive: int) -
     }
 
 
+def subgroups(fixed: Calibrated, logits: Floats, part: ImageSet, positive: int) -> dict[str, Any]:
+    """Return the test figures of every subgroup with LEAST cases or more of both classes, "Sex=F" and so on."""
+    found: dict[str, Any] = {}
+    for variable, codes in part.groups.items():
+        for code, name in enumerate(part.group_names[variable]):
+            chosen = codes == code
+            y, p = (part.labels[chosen] == positive).astype(np.int64), fixed.probability(logits[chosen], positive)
+            if len(y) >= LEAST and 0 < y.sum() < len(y):
+                found[f"{variable}={name}"] = {"n": len(y), **metrics.figures(y, p, fixed.threshold)}
+    return found
+
+
 def roc(y: Ints, p: Floats) -> list[list[float]]:
     """Return the ROC curve as [1 - specificity, sensitivity], thinned to about ROC_POINTS points."""
     order = np.argsort(-p, kind="stable")
@@ -117,10 +133,10 @@ def roc(y: Ints, p: Floats) -> list[list[float]]:
     return [[0.0, 0.0], *([round(float(miss[i]), 4), round(float(hit[i]), 4)] for i in pick)]
 
 
-def familiar(network: Network, data: DataSet, train: Part) -> tuple[Tensor, Tensor, float, float]:
+def familiar(network: Network, train: ImageSet, validation: ImageSet) -> tuple[Tensor, Tensor, float, float]:
     """Return (means, whiten, distance bound, energy bound): fitted to training, bounds from validation."""
     means, whiten = novelty.fit(look(network, train.images).features, train.labels)
-    seen = look(network, data.validation.images)
+    seen = look(network, validation.images)
     distance = novelty.nearest(seen.features, means, whiten)
     energy = novelty.energy(torch.from_numpy(seen.logits))
     quantile = novelty.QUANTILE

@@ -8,6 +8,8 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from jobs.kinds import Kind, Params
+from models.diagnosis.contracts import OwnContract
+from models.diagnosis.recipes import RECIPES
 
 
 class DiagnosisParams(Params):
@@ -38,8 +40,10 @@ class Uncertainty(BaseModel):
     """How far to trust the item; `abstain` means: route it to a clinician."""
 
     entropy: float = Field(description="Of the calibrated probabilities, in bits.")
-    ood_score: float = Field(description="Mahalanobis distance of the features over its threshold; above 1 is far.")
-    in_distribution: bool
+    ood_score: float | None = Field(
+        description="Mahalanobis distance of the features over its threshold; above 1 is far. Null: not known."
+    )
+    in_distribution: bool | None
     abstain: bool
     reason: str | None = None
 
@@ -72,4 +76,8 @@ KIND = Kind(
     report="models.diagnosis.report:render",
     default_model="chest-pneumonia",
     shipped=Path(__file__).parent.parent / "shipped",
+    trainer="models.diagnosis.trainer:train",
+    recipes=RECIPES,
+    formats=("images",),
+    contract=OwnContract,
 )

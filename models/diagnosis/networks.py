@@ -8,8 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+
+
+def normalise(images: NDArray[np.uint8]) -> Tensor:
+    """Return network input for greyscale images: uint8 (N, H, W) -> float32 (N, 1, H, W) in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(images)).unsqueeze(1).float().div_(127.5).sub_(1)
 
 
 class BasicBlock(nn.Module):
@@ -78,10 +85,11 @@ class CnnBasic(nn.Module):
     pooling, a dense layer of 512 and one sigmoid output, trained with Adam and binary cross-entropy.
 
     To stand in the same place as the other networks it returns two logits, (-z/2, z/2): their softmax is sigmoid(z)
-    and their cross-entropy is the binary cross-entropy of z. It reads 28 x 28 images only.
+    and their cross-entropy is the binary cross-entropy of z. The dense layer is as large as `side`, the images' side in
+    pixels, makes it.
     """
 
-    def __init__(self, classes: int = 2) -> None:
+    def __init__(self, classes: int = 2, side: int = 28) -> None:
         super().__init__()
         if classes != 2:
             raise ValueError(f"cnn-basic has one sigmoid output, so it tells 2 classes apart, not {classes}")
@@ -90,7 +98,7 @@ class CnnBasic(nn.Module):
             *(nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),  # (N, 64, 7, 7)
             *(nn.Conv2d(64, 128, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),  # (N, 128, 3, 3)
         )
-        self.dense = nn.Linear(128 * 3 * 3, 512)
+        self.dense = nn.Linear(128 * (side // 8) ** 2, 512)
         self.output = nn.Linear(512, 1)
 
     def trunk(self, x: Tensor) -> Tensor:
@@ -115,9 +123,9 @@ class Ensemble(nn.Module):
     The members' activations stand next to one another in the channels, so that trunk and tail stay two halves.
     """
 
-    def __init__(self, classes: int = 2, members: int = 4) -> None:
+    def __init__(self, classes: int = 2, members: int = 4, side: int = 28) -> None:
         super().__init__()
-        self.members = nn.ModuleList(CnnBasic(classes) for _ in range(members))
+        self.members = nn.ModuleList(CnnBasic(classes, side) for _ in range(members))
 
     def trunk(self, x: Tensor) -> Tensor:
         """Return the members' activations, (N, 1, 28, 28) -> (N, members * 128, 3, 3)."""
@@ -152,7 +160,8 @@ NETWORKS: dict[str, Callable[..., Network]] = {
 
 
 def build(architecture: str, classes: int, options: dict[str, int | bool] | None = None) -> Network:
-    """Return an untrained network by its manifest name, with its options (`width`, `pool` of resnet18; `members`)."""
+    """Return an untrained network by its manifest name, with its options (`width`, `pool` of resnet18; `side` of
+    cnn-basic; `members` too of its ensemble)."""
     if architecture not in NETWORKS:
         raise ValueError(f"unknown architecture {architecture!r}: choose one of {', '.join(sorted(NETWORKS))}")
     return NETWORKS[architecture](classes, **(options or {}))

@@ -22,9 +22,10 @@ from models.diagnosis.calibration import softmax
 from models.diagnosis.contract import check
 from models.diagnosis.evidence import evidence
 from models.diagnosis.kind import DiagnosisParams
+from models.diagnosis.networks import normalise
+from models.diagnosis.own import OwnNetwork
 from models.diagnosis.pixels import Grey, displayed, network_input
 from models.diagnosis.precision import choose_precision, shaped
-from models.diagnosis.trainer import normalise
 from models.diagnosis.weights import load_version
 
 FRAMES_AT_ONCE = 256
@@ -61,25 +62,13 @@ class Output:
     raw: NDArray[np.float32] | None
 
 
-class DiagnosisPredictor:
-    """One model version on one device; see jobs.predicting.Predictor."""
+class _Images:
+    """The part of a predictor that knows images and not networks."""
 
     max_batch = 64
 
-    def __init__(self, version: ModelVersion, device: str) -> None:
-        """Load, check the weights' checksum, and measure which precision the device may run at."""
-        self.manifest = Manifest.read(version)
-        network, extra = load_version(version)
-        self.device = "cpu" if device.startswith("cpu") else device
-        sample = normalise(extra["sample"].numpy())
-        self.network, self.precision = choose_precision(
-            network, sample, self.device, self.manifest.temperature, self.manifest.positive, self.manifest.threshold
-        )
-        self.means, self.whiten = extra["means"].to(self.device), extra["whiten"].to(self.device)
-        with torch.no_grad():
-            reference = normalise(extra["reference"].numpy()[None])
-            self.reference = self.network.trunk(shaped(reference, self.precision.name, self.device))
-        self.method = str(version.manifest["evidence"]["method"])
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
 
     def decode(self, source: Source, params: Params) -> Decoded:
         """Read one image, or the images of a series in slice order; raises `InputError`."""
@@ -101,6 +90,44 @@ class DiagnosisPredictor:
         kept = shown if params.explain and len(inputs) == 1 else None
         return Decoded(np.stack(inputs), tuple(places), kept, tuple(notes), params.explain)
 
+    def encode(self, decoded: Decoded, output: Output, position: int) -> Encoded:
+        """Return the result's entry and, where asked for, the windowed image and the overlay as PNG."""
+        if not decoded.explain:
+            return encode(self.manifest, output, len(decoded.inputs), None, decoded.notes, position)
+        shown = decoded.shown
+        if shown is None:
+            path, frame = decoded.places[output.frame]
+            shown = displayed(read_image(path), frame)
+        return encode(self.manifest, output, len(decoded.inputs), shown, decoded.notes, position)
+
+    def _few_enough(self, frames: int) -> None:
+        """Refuse a series that has more frames than the contract lets one item have."""
+        most = int(self.manifest.contract["max_frames"])
+        if frames > most:
+            detail = (
+                f"The series has more than {most} frames, the most that this model takes as one item; send them apart."
+            )
+            raise LimitExceeded(detail, limit="max_frames", allowed=most)
+
+
+class DiagnosisPredictor(_Images):
+    """One model version on one device; see jobs.predicting.Predictor."""
+
+    def __init__(self, version: ModelVersion, device: str) -> None:
+        """Load, check the weights' checksum, and measure which precision the device may run at."""
+        super().__init__(Manifest.read(version))
+        network, extra = load_version(version)
+        self.device = "cpu" if device.startswith("cpu") else device
+        sample = normalise(extra["sample"].numpy())
+        self.network, self.precision = choose_precision(
+            network, sample, self.device, self.manifest.temperature, self.manifest.positive, self.manifest.threshold
+        )
+        self.means, self.whiten = extra["means"].to(self.device), extra["whiten"].to(self.device)
+        with torch.no_grad():
+            reference = normalise(extra["reference"].numpy()[None])
+            self.reference = self.network.trunk(shaped(reference, self.precision.name, self.device))
+        self.method = str(version.manifest["evidence"]["method"])
+
     def predict(self, batch: Sequence[Decoded]) -> list[Output]:
         """Run the trunk and tail once over all frames of the batch, then the tail again for what is to be explained."""
         x = normalise(np.concatenate([item.inputs for item in batch]))  # (F, 1, side, side)
@@ -119,34 +146,9 @@ class DiagnosisPredictor:
             first = frames.stop
         return self._explained(batch, outputs, activations, chosen)
 
-    def encode(self, decoded: Decoded, output: Output, position: int) -> Encoded:
-        """Return the result's entry and, where asked for, the windowed image and the overlay as PNG."""
-        if not decoded.explain:
-            return encode(self.manifest, output, len(decoded.inputs), None, decoded.notes, position)
-        shown = decoded.shown
-        if shown is None:
-            path, frame = decoded.places[output.frame]
-            shown = displayed(read_image(path), frame)
-        return encode(self.manifest, output, len(decoded.inputs), shown, decoded.notes, position)
-
     def provenance(self) -> dict[str, Any]:
         """Return device, measured precision, threads, and the libraries that shape the numbers."""
-        return {
-            "device": self.device,
-            **self.precision.as_dict(),
-            "threads": torch.get_num_threads(),
-            "instruction_set": torch.backends.cpu.get_cpu_capability() if self.device == "cpu" else None,
-            "libraries": {"torch": torch.__version__, "numpy": np.__version__},
-        }
-
-    def _few_enough(self, frames: int) -> None:
-        """Refuse a series that has more frames than the contract lets one item have."""
-        most = int(self.manifest.contract["max_frames"])
-        if frames > most:
-            detail = (
-                f"The series has more than {most} frames, the most that this model takes as one item; send them apart."
-            )
-            raise LimitExceeded(detail, limit="max_frames", allowed=most)
+        return {**_machine(self.device), **self.precision.as_dict()}
 
     @torch.no_grad()
     def _forward(self, x: Tensor) -> tuple[Tensor, NDArray[np.float32], Tensor]:
@@ -179,8 +181,44 @@ class DiagnosisPredictor:
         return explained
 
 
-def load(version: ModelVersion, device: str) -> DiagnosisPredictor:
+def _machine(device: str) -> dict[str, Any]:
+    return {
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "instruction_set": torch.backends.cpu.get_cpu_capability() if device == "cpu" else None,
+        "libraries": {"torch": torch.__version__, "numpy": np.__version__},
+    }
+
+
+class OwnPredictor(_Images):
+    """A version that somebody brought along; see models/diagnosis/own.py."""
+
+    def __init__(self, version: ModelVersion, device: str) -> None:
+        """Raises `ModelUnusable`."""
+        super().__init__(Manifest.brought(version))
+        self.network = OwnNetwork(version, "cpu" if device.startswith("cpu") else device)
+
+    def predict(self, batch: Sequence[Decoded]) -> list[Output]:
+        """Run all frames of the batch; of an item the frame counts where the finding is most probable."""
+        found = self.network.probabilities(np.concatenate([item.inputs for item in batch]))
+        outputs: list[Output] = []
+        first = 0
+        for item in batch:
+            frames = found[first : first + len(item.inputs)]
+            frame = int(frames[:, self.manifest.positive].argmax())
+            outputs.append(Output(frame, frames[frame], 0.0, 0.0, None))
+            first += len(item.inputs)
+        return outputs
+
+    def provenance(self) -> dict[str, Any]:
+        """Return device, precision, threads, and the libraries that shape the numbers."""
+        return {**_machine(self.network.device), "precision": "fp32"}
+
+
+def load(version: ModelVersion, device: str) -> DiagnosisPredictor | OwnPredictor:
     """Return the predictor of a model version on a device ("cpu", "cuda:0"); raises `ModelUnusable`."""
+    if "calibration" not in version.manifest:
+        return OwnPredictor(version, device)
     try:
         return DiagnosisPredictor(version, device)
     except KeyError as missing:

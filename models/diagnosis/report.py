@@ -5,28 +5,25 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image as Pillow
 
 from jobs.results import DISCLAIMER, Report
-from models.diagnosis.card import FIGURES, WORDS
+from models.diagnosis.card import FIGURES
 from models.diagnosis.plots import reliability, roc
+from models.page import POLICY, flat, template
+from models.training.card import WORDS
 
 MOST_PICTURE_BYTES = 32 << 20
 """Pictures beyond this sum are named and not inlined: a browser should still open the page."""
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-"""Content security policy of the page: whatever stands in it, nothing is fetched and no script runs."""
-
 
 def render(report: Report) -> str:
     """Return the page for a finished job."""
-    text: str = page().render(
+    text: str = template(Path(__file__).parent).render(
         job=report.job,
         result=report.result,
         items=list(_items(report)),
@@ -39,34 +36,6 @@ def render(report: Report) -> str:
         policy=POLICY,
     )
     return text
-
-
-@cache
-def page() -> Any:
-    """Return the compiled template; every value is escaped unless it is `Markup` made here."""
-    loader = FileSystemLoader(Path(__file__).parent)
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters["percent"] = lambda value: f"{float(value):.1%}"
-    return environment.get_template("report.html.jinja")
-
-
-def flat(value: Any, name: str = "") -> list[tuple[str, str]]:
-    """Return nested JSON as rows of dotted name and text, in order."""
-    if isinstance(value, Mapping) and value:
-        return [row for key, one in value.items() for row in flat(one, f"{name}.{key}" if name else str(key))]
-    if isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 0:
-        if not any(isinstance(one, Mapping | list | tuple) for one in value):
-            return [(name, ", ".join(map(_text, value)))]
-        return [row for number, one in enumerate(value, start=1) for row in flat(one, f"{name}.{number}")]
-    return [(name, _text(value))]
-
-
-def _text(value: Any) -> str:
-    if value is None or value == {} or value == []:
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _items(report: Report) -> Sequence[dict[str, Any]]:

@@ -1,153 +1,118 @@
-"""Training of a diagnosis network: a plain function of images, labels, a recipe and a seed.
+"""`train(session)`: a data set of images and a recipe become a diagnosis version, as models.md asks.
 
-Nothing here knows of jobs or files: the caller hands in a progress callback and keeps what is returned. With equal
-threads, library versions and instruction set the same seed gives the same weights.
+The test part is read once, after every choice; a copy of the data without it gives the same weights and a manifest
+without test figures.
 """
 
 from __future__ import annotations
 
-import copy
-import math
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from models.data.medmnist import Images, Part
-from models.diagnosis.augment import Augmentation, augment
-from models.diagnosis.networks import Network, build
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train: models.md's recipe for small greyscale sets.
-
-    `epochs` is fitted to the time budget beforehand, never while training, so that a run can be repeated. `ema` is
-    the decay per step of the averaged weights that are returned (0 returns the last step's). `precision` is
-    "fp32" or "bf16" (autocast, channels-last); `baseline()` is cnn-basic as it is written.
-    """
-
-    architecture: str = "resnet18"
-    options: dict[str, int | bool] = field(default_factory=lambda: {"width": 32})
-    epochs: int = 24
-    batch: int = 128
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.05
-    warmup: float = 0.05
-    label_smoothing: float = 0.05
-    ema: float = 0.995
-    augmentation: Augmentation | None = field(default_factory=Augmentation)
-    precision: str = "bf16"
-
-    @staticmethod
-    def baseline(epochs: int) -> Recipe:
-        """Return cnn-basic's recipe: Adam at its usual 1e-3, binary cross-entropy, no augmentation, no averaging."""
-        return Recipe("cnn-basic", {}, epochs, 128, 1e-3, 0.0, 0.0, 0.0, 0.0, None, "fp32")
+from jobs.errors import DatasetInvalid, InputError
+from jobs.training import NewVersion
+from models.data.canonical import TEST, TRAIN, VALIDATION, ImageSet
+from models.diagnosis.fitting import ImageTask, architecture, baseline, together
+from models.diagnosis.networks import Network
+from models.diagnosis.recipes import DiagnosisRecipe
+from models.diagnosis.version import Trained, described
+from models.diagnosis.weights import load_version
+from models.training.session import Session
+from models.training.task import Planned
 
 
 @dataclass(frozen=True)
-class Progress:
-    """What the callback is told, at least every 5 s: `step` of `steps` (from 1), mean `loss`, `eta` in seconds."""
+class Parts:
+    """The parts of a data set of two classes; `dropped` training images stand in the validation part as well."""
 
-    epoch: int
-    step: int
-    steps: int
-    loss: float
-    eta: float
-
-
-def normalise(images: Images) -> Tensor:
-    """Return network input for greyscale images: uint8 (N, H, W) -> float32 (N, 1, H, W) in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(images)).unsqueeze(1).float().div_(127.5).sub_(1)
+    train: ImageSet
+    validation: ImageSet
+    test: ImageSet | None
+    dropped: int
+    positive: int
 
 
-def train(
-    part: Part, classes: int, recipe: Recipe, seed: int, on_progress: Callable[[Progress], None] = lambda _: None
-) -> Network:
-    """Train on `part` and return the (averaged) network in evaluation mode, float32.
+def train(session: Session) -> NewVersion:
+    """Train every seed and the simple baseline beside each, and describe the result. Raises `Stop`."""
+    recipe = cast(DiagnosisRecipe, session.recipe)
+    parts = parted(cast(ImageSet, session.data), recipe)
+    start = _start(session, recipe, parts)
+    simple = baseline(recipe)
+    fits: dict[str, Planned] = {}
+    for seed in range(recipe.seeds):
+        for member in range(recipe.members):
+            task = ImageTask(parts.train, parts.validation, recipe, parts.positive, start)
+            fits[_label(seed, member, recipe)] = Planned(task, recipe.epochs)
+        task = ImageTask(parts.train, parts.validation, simple, parts.positive)
+        fits[f"baseline-{seed}"] = Planned(task, simple.epochs)
+    session.plan(fits)
+    own, plain = {}, {}
+    for seed in range(recipe.seeds):
+        labels = [_label(seed, member, recipe) for member in range(recipe.members)]
+        members = [_fitted(session, label, fits[label]) for label in labels]
+        own[seed] = members[0] if recipe.members == 1 else together(members, parts.train)
+        plain[seed] = _fitted(session, f"baseline-{seed}", fits[f"baseline-{seed}"])
+    trained = Trained(parts.train, parts.validation, parts.test, parts.dropped, own, plain)
+    return described(session, recipe, trained, parts.positive)
 
-    The callback may raise to stop the training; what it raises passes through.
+
+def parted(data: ImageSet, recipe: DiagnosisRecipe) -> Parts:
+    """The parts, as two classes: the finding and the rest.
+
+    Raises `InputError` where the recipe does not fit, `DatasetInvalid` where a part lacks a class.
     """
-    torch.manual_seed(seed)
-    random = torch.Generator().manual_seed(seed)
-    network = build(recipe.architecture, classes, recipe.options)
-    network = network.to(memory_format=torch.channels_last) if recipe.precision == "bf16" else network  # type: ignore[call-overload]
-    averaged = copy.deepcopy(network)
-    steps = recipe.epochs * math.ceil(len(part) / recipe.batch)
-    optimizer = _optimizer(network, recipe)
-    told = _Teller(on_progress, steps, math.ceil(len(part) / recipe.batch))
-    network.train()
-    for step, (x, y) in enumerate(_batches(part, recipe, random)):
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * (_schedule(step / steps, recipe.warmup) if recipe.warmup else 1.0)
-        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16"):
-            logits = network(x)
-        loss = nn.functional.cross_entropy(logits.float(), y, label_smoothing=recipe.label_smoothing)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        # The decay grows with the step, so that the average forgets the random start within the first epochs.
-        _average(averaged, network, min(recipe.ema, step / (step + 10)))
-        told(step + 1, float(loss.detach()))
-    return averaged.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload, no-any-return]
+    if recipe.architecture == "resnet18" and recipe.members > 1:
+        raise InputError("Only cnn-basic is averaged: set members to 1, or take the recipe cnn-basic-ensemble.")
+    data, positive = _two_classes(data, recipe.positive or data.positive)
+    parts = [data.take(data.part(which)) for which in (TRAIN, VALIDATION, TEST)]
+    train, validation, test = parts
+    shared = _shared(train, validation)
+    train = train.take(~shared)
+    for name, part in (("training", train), ("validation", validation), ("test", test)):
+        if len(np.unique(part.labels)) < 2 and (len(part) or name != "test"):
+            raise DatasetInvalid(f"The {name} part does not hold both classes: nothing can be learnt or measured.")
+    return Parts(train, validation, test if len(test) else None, int(shared.sum()), positive)
 
 
-def _optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
-    """Return AdamW that decays kernels only (biases and norms are left alone), or plain Adam without decay."""
-    if recipe.weight_decay == 0:
-        return torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
-    kernels = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
-    groups = [{"params": kernels, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate)
+def _two_classes(data: ImageSet, wanted: str | None) -> tuple[ImageSet, int]:
+    """The set with two classes and the index of the finding; of more classes the others become one."""
+    if wanted is not None and wanted not in data.classes:
+        raise InputError(f"The data set has no class of that name; positive is one of: {', '.join(data.classes)}.")
+    if len(data.classes) == 2:
+        return data, 1 if wanted is None else data.classes.index(wanted)
+    if wanted is None:
+        detail = "This kind answers one finding, and the data set has more than two classes: say which one is positive"
+        raise InputError(f"{detail} (recipe setting `positive`; the others become one class).")
+    labels = (data.labels == data.classes.index(wanted)).astype(np.int64)
+    return replace(data, labels=labels, classes=(f"not {wanted}", wanted), positive=wanted), 1
 
 
-def _schedule(done: float, warmup: float) -> float:
-    """Return the learning rate's factor at the fraction `done`: a linear warm-up, then half a cosine to zero."""
-    if done < warmup:
-        return (done + 1e-3) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
+def _shared(part: ImageSet, other: ImageSet) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """A mask over `part`, (N,): True where the very same image stands in `other` as well."""
+    seen = {image.tobytes() for image in other.images}
+    return np.array([image.tobytes() in seen for image in part.images], dtype=bool)
 
 
-def _batches(part: Part, recipe: Recipe, random: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield (images, labels) in a fresh random order every epoch; the last batch of an epoch may be smaller."""
-    images, labels = normalise(part.images), torch.from_numpy(part.labels)
-    for _ in range(recipe.epochs):
-        for index in torch.split(torch.randperm(len(part), generator=random), recipe.batch):
-            x = images[index]
-            if recipe.augmentation is not None:
-                x = augment(x, recipe.augmentation, random)
-            yield x.to(memory_format=torch.channels_last) if recipe.precision == "bf16" else x, labels[index]
+def _label(seed: int, member: int, recipe: DiagnosisRecipe) -> str:
+    return f"network-{seed}" if recipe.members == 1 else f"network-{seed}.{member}"
 
 
-@torch.no_grad()
-def _average(averaged: Network, network: Network, decay: float) -> None:
-    """Move `averaged` towards `network`: parameters and running statistics alike, counters copied."""
-    state = network.state_dict()
-    for name, kept in averaged.state_dict().items():
-        if kept.is_floating_point():
-            kept.lerp_(state[name], 1 - decay)
-        else:
-            kept.copy_(state[name])
+def _fitted(session: Session, label: str, planned: Planned) -> Network:
+    network: nn.Module = session.fit(label, planned.task, planned.epochs)
+    return cast(Network, network)
 
 
-class _Teller:
-    """Calls the progress callback at the end of each epoch and at least every 4 s in between."""
-
-    def __init__(self, callback: Callable[[Progress], None], steps: int, per_epoch: int) -> None:
-        self.callback, self.steps, self.per_epoch = callback, steps, per_epoch
-        self.start = self.last = time.monotonic()
-        self.losses: list[float] = []
-
-    def __call__(self, step: int, loss: float) -> None:
-        self.losses.append(loss)
-        now = time.monotonic()
-        if step % self.per_epoch and now - self.last < 4:
-            return
-        eta = (now - self.start) / step * (self.steps - step)
-        epoch = (step - 1) // self.per_epoch + 1
-        self.callback(Progress(epoch, step, self.steps, sum(self.losses) / len(self.losses), eta))
-        self.last, self.losses = now, []
+def _start(session: Session, recipe: DiagnosisRecipe, parts: Parts) -> Network | None:
+    """The parent's network, from which training then goes on; it must be the one that the recipe builds."""
+    if session.parent is None:
+        return None
+    name, classes, options = architecture(recipe, parts.train)
+    manifest = session.parent.manifest
+    mine = {"name": name, "config": options}
+    if manifest["network"] != mine or len(manifest["classes"]) != classes:
+        detail = "The parent has another network than this recipe builds; take a recipe of the same architecture"
+        raise InputError(f"{detail}, width and image size, or no parent.")
+    return load_version(session.parent)[0]

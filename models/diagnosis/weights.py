@@ -51,9 +51,14 @@ def unpack(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
+def packed(state: Mapping[str, Tensor], extra: Mapping[str, Tensor]) -> bytes:
+    """Return the file of a packed state dict and the tensors of `extra` (names start with "extra.")."""
+    return safetensors.torch.save({**pack(state), **{f"extra.{name}": value for name, value in extra.items()}})
+
+
 def save(path: Path, state: Mapping[str, Tensor], extra: Mapping[str, Tensor]) -> str:
-    """Write a packed state dict and the tensors of `extra` (names start with "extra."); return the file's sha256."""
-    content = safetensors.torch.save({**pack(state), **{f"extra.{name}": value for name, value in extra.items()}})
+    """Write that file; return its sha256."""
+    content = packed(state, extra)
     path.write_bytes(content)
     return hashlib.sha256(content).hexdigest()
 

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from models.data.medmnist import Part
-from models.diagnosis.trainer import Progress
 from models.synthesis.flow import Basis, Velocity
 
 
@@ -33,6 +32,17 @@ class FlowRecipe:
     weight_decay: float = 0.01
     warmup: int = 200
     ema: float = 0.999
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the callback is told: `step` of `steps` (from 1), mean `loss`, `eta` in seconds."""
+
+    epoch: int
+    step: int
+    steps: int
+    loss: float
+    eta: float
 
 
 @dataclass(frozen=True)

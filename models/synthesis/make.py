@@ -12,8 +12,7 @@ import numpy as np
 import torch
 
 from models.data.medmnist import DataSet, Images, read, shared_with
-from models.diagnosis.trainer import Progress
-from models.synthesis.fitting import FlowRecipe, train_flow
+from models.synthesis.fitting import FlowRecipe, Progress, train_flow
 from models.synthesis.generator import LABELS, STEPS, WEIGHTS, ChestGenerator, from_flow, save
 from models.synthesis.nearness import compare
 
