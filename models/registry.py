@@ -6,9 +6,12 @@ from functools import cache
 from importlib.metadata import entry_points
 
 from jobs.kinds import Kind
+from models.data.kind import KIND as DATASET
 from models.diagnosis.kind import KIND as DIAGNOSIS
+from models.prediction.kind import KIND as PREDICTION
+from models.training.kind import KIND as TRAINING
 
-KINDS = (DIAGNOSIS,)
+KINDS = (DIAGNOSIS, PREDICTION, DATASET, TRAINING)
 
 ENTRY_POINTS = "medjobs.kinds"
 """Entry-point group in which another package declares a `jobs.kinds.Kind`."""

@@ -1,0 +1,1 @@
+"""A patient's measurements over time to risk, survival and course: recipes, networks, boosting, and how they answer."""

@@ -1,0 +1,63 @@
+"""Gradient boosting by LightGBM (Ke et al., NeurIPS 2017): trained with fixed threads, kept as its own model text."""
+
+from __future__ import annotations
+
+import lightgbm
+import numpy as np
+from numpy.typing import NDArray
+
+from models.prediction.recipes import BoostingSettings
+
+Floats = NDArray[np.float64]
+
+THREADS = 1
+"""Sums over threads are rounded in the order of the threads, so their number is part of the result."""
+
+FIXED = {"num_threads": THREADS, "deterministic": True, "force_row_wise": True, "verbosity": -1, "max_bin": 63}
+
+
+def fit(x: Floats, y: Floats, settings: BoostingSettings, seed: int) -> str:
+    """Return the model text of boosted trees for features (N, F), NaN where missing, and labels 0 or 1 (N,)."""
+    parameters = {
+        **FIXED,
+        "objective": "binary",
+        "seed": seed,
+        "learning_rate": settings.learning_rate,
+        "num_leaves": settings.leaves,
+        "min_data_in_leaf": settings.least_in_leaf,
+        "feature_fraction": settings.feature_share,
+        "bagging_fraction": settings.row_share,
+        "bagging_freq": 1,
+        "lambda_l2": settings.l2,
+    }
+    data = lightgbm.Dataset(x, y, params={"max_bin": FIXED["max_bin"]})
+    return str(lightgbm.train(parameters, data, settings.rounds).model_to_string(importance_type="gain"))
+
+
+def fit_quantile(x: Floats, y: Floats, seed: int) -> str:
+    """Return the model text of trees for the median of `y` (N,), for sets of some hundred or thousand rows."""
+    parameters = {
+        **FIXED,
+        "objective": "quantile",
+        "alpha": 0.5,
+        "seed": seed,
+        "learning_rate": 0.05,
+        "num_leaves": 6,
+        "min_data_in_leaf": 20,
+        "feature_fraction": 0.5,
+        "bagging_fraction": 0.7,
+        "bagging_freq": 1,
+        "lambda_l2": 5.0,
+    }
+    return str(lightgbm.train(parameters, lightgbm.Dataset(x, y), 120).model_to_string(importance_type="gain"))
+
+
+class Trees:
+    """Trees read from model text."""
+
+    def __init__(self, text: str) -> None:
+        self.booster = lightgbm.Booster(model_str=text)
+
+    def __call__(self, x: Floats) -> Floats:
+        """Return the raw score of each row: log odds of a binary outcome, (N, F) -> (N,)."""
+        return np.asarray(self.booster.predict(x, raw_score=True, num_threads=THREADS), dtype=np.float64)
