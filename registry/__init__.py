@@ -1,0 +1,1 @@
+"""The model registry: versions and aliases in the database, their files in the storage."""
