@@ -1,4 +1,5 @@
-"""`python -m workers --pool inference --devices auto`: a supervisor with one process per device.
+"""`python -m workers --pool inference --devices auto`: a supervisor with one inference worker per device, or with one
+long worker that holds them all.
 
 `--device cpu` runs one worker in this very process instead.
 """
@@ -27,7 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.device is None:
         from workers.supervisor import Supervisor
 
-        return Supervisor(settings, options.pool, expand(options.devices)).run()
+        found = expand(options.devices)
+        return Supervisor(settings, options.pool, [",".join(found)] if options.pool == "long" else found).run()
     die_with_parent()
     worker_id = options.worker_id or f"{socket.gethostname()}:{options.pool}:{new_id()[-6:]}"
     if options.pool == "long":
@@ -45,8 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m workers", description="Run jobs of one pool.")
     parser.add_argument("--pool", choices=("inference", "long"), default="inference")
-    parser.add_argument("--devices", default="auto", help="auto, cpu or a list such as 0,1: one process each")
-    parser.add_argument("--device", help="run one worker for this device in this process: cpu, cuda:0")
+    parser.add_argument("--devices", default="auto", help="auto, cpu or a list such as 0,1")
+    parser.add_argument("--device", help="run one worker in this process, for cpu, cuda:0 or cuda:0,cuda:1")
     parser.add_argument("--worker-id", help="the name of this start of the worker; the supervisor gives one")
     return parser
 

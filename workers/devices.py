@@ -39,16 +39,15 @@ def visible_gpus() -> list[str]:
     return listed.stdout.split() if listed.returncode == 0 else []
 
 
-def environment(device: str, base: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a process pinned to `device`: it sees that one GPU and no other, or none."""
-    visible = ""
-    if device != CPU:
-        number = int(device.removeprefix("cuda:"))
-        allowed = [name.strip() for name in base.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
-        visible = allowed[number] if number < len(allowed) else str(number)
+def environment(devices: str, base: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process pinned to `devices` ("cuda:0,cuda:1"): it sees those GPUs and no other, or none."""
+    allowed = [name.strip() for name in base.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    numbers = [int(device.removeprefix("cuda:")) for device in devices.split(",") if device != CPU]
+    visible = ",".join(allowed[number] if number < len(allowed) else str(number) for number in numbers)
     return {**base, "CUDA_VISIBLE_DEVICES": visible, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
 
-def inside(device: str) -> str:
-    """The device's name for torch in a process pinned to it: its only GPU is number 0."""
-    return CPU if device == CPU else "cuda:0"
+def inside(devices: str) -> tuple[str, ...]:
+    """The devices' names for torch in a process pinned to them: its GPUs are counted from 0."""
+    count = len(devices.split(","))
+    return (CPU,) if devices == CPU else tuple(f"cuda:{number}" for number in range(count))

@@ -24,8 +24,8 @@ from jobs.kinds import Kind
 from jobs.messages import Message
 from jobs.predicting import Predictor
 from jobs.settings import Settings
-from models.catalogue import catalogue
 from models.registry import kinds
+from registry.versions import Registry
 from storage.files import Storage
 from workers.batcher import Batcher
 from workers.bench import Activity, Bench
@@ -36,6 +36,7 @@ from workers.hands import Hands
 from workers.line import Line, Plant
 from workers.loading import Models
 from workers.receiving import KindTask, Place, answer_revoke
+from workers.starting import register_shipped
 from workers.taker import Taker
 from workers.watchdog import Watchdog
 
@@ -67,7 +68,9 @@ class InferenceWorker:
         def batcher(predictor: Predictor) -> Batcher:
             return Batcher(predictor, self.bench, device_lock, settings.batch_delay_ms / 1000, self.line.predicted)
 
-        self.models = Models(self.kinds, catalogue(), inside(device), batcher, self.line.model_ready)
+        storage = self.line.plant.storage
+        registry = Registry(self.db, storage, settings.home / "cache" / "models")
+        self.models = Models(self.kinds, registry, inside(device)[0], batcher, self.line.model_ready)
         self.line.models = self.models
         self.line.endings = self.endings = Endings(self.db, settings, self.flower, self._freed)
         self.hands = Hands(hand_count(settings), self.bench, self.line.decode)
@@ -79,10 +82,10 @@ class InferenceWorker:
     def run(self) -> int:
         """Serve until told to stop; the exit status."""
         sys.setswitchinterval(SWITCH_S)
+        register_shipped(self.db, self.line.plant.storage)
         workers.register(self.db, self.worker)
-        self.watchdog = Watchdog(self.db, self.line, self.settings, self.worker, self._activities, self.drain)
-        if self.settings.warm_models:
-            self.models.warm()
+        warm = self.models.warm if self.settings.warm_models else None
+        self.watchdog = Watchdog(self.db, self.line, self.settings, self.worker, self._activities, self.drain, warm)
         answer_revoke(self._cancel_soon)
         app = make_app(self.settings)
         for kind in self.kinds:

@@ -1,8 +1,11 @@
-"""A job's inputs -> its items' sources: files by their local paths, series in slice order, archives unpacked."""
+"""A job's inputs -> its items' sources: files by their local paths, series in slice order, archives unpacked, files of
+many items split as their kind says."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,39 +13,45 @@ from imaging.archive import members
 from imaging.header import read_header
 from imaging.series import order_series
 from jobs.errors import FileGone, InputError, JobError, LimitExceeded
+from jobs.kinds import Kind, resolve
 from jobs.predicting import Source
 from storage.files import Storage
+
+Split = Callable[[Path], Iterator[Source | JobError]]
 
 
 class Inputs:
     """The inputs of one attempt. `warnings` fills while they are read."""
 
-    def __init__(self, storage: Storage, scratch: Path, max_items: int) -> None:
-        """`scratch` takes what archives unpack to; `max_items` bounds the items that they may add up to."""
+    def __init__(self, storage: Storage, scratch: Path, kind: Kind) -> None:
+        """`scratch` takes what archives unpack to. The kind says what makes an item, and how many there may be."""
         self.warnings: list[str] = []
         self._storage = storage
         self._scratch = scratch
-        self._max_items = max_items
+        self._kind = kind
+        self._split: Split = resolve(kind.splitter) if kind.splitter else _whole
 
     def sources(self, inputs: Iterable[Any]) -> list[Source | JobError]:
         """One source per item, in order; an error in the place of an item that cannot be had.
 
+        Where the inputs hold more items than the kind takes in one job, an error stands behind the last that it takes.
         Raises `StorageUnavailable` when the storage does not answer: the whole job is then tried again.
         """
         found: list[Source | JobError] = []
         for number, given in enumerate(inputs):
             try:
                 for source in self._expand(given, number):
+                    if len(found) >= self._kind.max_inputs:
+                        error = LimitExceeded("The inputs hold more items than this kind takes in one job.")
+                        return [*found, error] if not self._kind.joined else [error]
                     found.append(source)
-                    if len(found) > self._max_items:
-                        raise LimitExceeded("The inputs unpack to more items than this kind takes in one job.")
             except InputError as error:
                 found.append(error)
-        return found
+        return [_joined(found)] if self._kind.joined and found else found
 
     def _expand(self, given: Any, number: int) -> Iterator[Source | JobError]:
         if isinstance(given, str):
-            yield Source((self._local(given),))
+            yield from self._split(self._local(given))
         elif "data" in given:
             yield Source((), given["data"])
         elif "series" in given:
@@ -64,7 +73,10 @@ class Inputs:
                 continue
             path = folder / str(member.position)
             path.write_bytes(member.data)
-            yield Source((path,))
+            try:
+                yield from self._split(path)
+            except InputError as error:
+                yield error
 
     def _local(self, digest: str) -> Path:
         try:
@@ -73,6 +85,27 @@ class Inputs:
             raise FileGone(file=digest) from None
 
 
+def _whole(path: Path) -> Iterator[Source]:
+    """A file is one item."""
+    yield Source((path,))
+
+
+def _joined(found: Iterable[Source | JobError]) -> Source | JobError:
+    """All files as one item, in the order given; the first that cannot be had fails it."""
+    files: list[Path] = []
+    for source in found:
+        if isinstance(source, JobError):
+            return source
+        files += source.files
+    return Source(tuple(files))
+
+
 def digests(inputs: Iterable[Any]) -> list[Any]:
-    """The inputs by their hashes, for the provenance: files are their hash, inline data is left out."""
-    return [given if isinstance(given, str) or "data" not in given else {"data": "inline"} for given in inputs]
+    """The inputs by their hashes, for the provenance: files are named by theirs, inline data has one of its JSON."""
+    return [given if isinstance(given, str) or "data" not in given else _inline(given["data"]) for given in inputs]
+
+
+def _inline(data: Any) -> dict[str, str]:
+    """Equal data has an equal hash, whatever the order of its names."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
+    return {"data": f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"}

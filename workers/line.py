@@ -112,6 +112,9 @@ class Line:
     def model_ready(self, attempt: Attempt, made: Loaded | JobError) -> None:
         """The attempt's model is loaded, or cannot be (the taker's or the loader's thread)."""
         if isinstance(made, Loaded):
+            if attempt.ended:
+                self.models.leave(made)
+                return
             attempt.model = made
             self.plant.bench.run_soon(partial(self.fetch, attempt, made))
         elif made.retryable:
@@ -124,7 +127,7 @@ class Line:
     def fetch(self, attempt: Attempt, loaded: Loaded) -> None:
         """Find the bytes of every input; then its items wait at the bench."""
         attempt.started_at = time.monotonic()
-        inputs = Inputs(self.plant.storage, self._scratch(attempt), attempt.kind.max_inputs)
+        inputs = Inputs(self.plant.storage, self._scratch(attempt), attempt.kind)
         try:
             sources = inputs.sources(attempt.claim.inputs) or [Source()]
         except Exception as error:
@@ -222,7 +225,7 @@ class Line:
         assert loaded is not None
         timings = {name: round(seconds, 6) for name, seconds in attempt.timings.items()}
         timings["total_s"] = round(time.monotonic() - attempt.taken_at, 6)
-        origin = provenance(claim, loaded.version, self.plant.worker_id, {**loaded.facts, "timings": timings})
+        origin = provenance(claim, loaded.used, self.plant.worker_id, {**loaded.facts, "timings": timings})
         items = [item_entry(item, position) for position, item in enumerate(attempt.items)]
         warnings = attempt.warnings + [warning(error, position) for position, error in errors]
         files = sorted(attempt.artifacts, key=lambda file: (file.item is not None, file.item or 0, file.name))
@@ -263,7 +266,11 @@ class Line:
         """Their ends are committed."""
         for job_id in ids:
             attempt = self.held.pop(job_id, None)
-            if attempt is not None and any(isinstance(one, dict) and "archive" in one for one in attempt.claim.inputs):
+            if attempt is None:
+                continue
+            if attempt.model is not None:
+                self.models.leave(attempt.model)
+            if any(isinstance(one, dict) and "archive" in one for one in attempt.claim.inputs):
                 shutil.rmtree(self._scratch(attempt), ignore_errors=True)
         with self._left:
             self._left.notify_all()

@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 
 from jobs.errors import JobError, ModelUnusable
 from jobs.kinds import Kind, resolve
-from jobs.predicting import ModelVersion, Predictor
-from models.catalogue import Catalogue, UnknownModel
+from jobs.predicting import Predictor
+from models.catalogue import UnknownModel
+from registry.versions import Registry
 from workers.attempt import Attempt
 from workers.batcher import Batcher
 from workers.bench import Activity
 from workers.blame import as_job_error
+from workers.provenance import Used
 
 log = logging.getLogger("medjobs.workers")
 
@@ -39,14 +41,14 @@ class Loaded:
     """A model ready to predict."""
 
     pinned: Pinned
-    version: ModelVersion | None
+    used: Used | None
     predictor: Predictor
     batcher: Batcher
     facts: Mapping[str, Any]
     """The predictor's own part of the provenance."""
 
     held: int = 0
-    """Attempts that use it; changed by the line alone."""
+    """Attempts that use it: while there are any it is not evicted. Changed under the lock of `Models`."""
 
 
 Ready = Callable[[Attempt, Loaded | JobError], None]
@@ -59,7 +61,7 @@ class Models:
     def __init__(
         self,
         kinds: Mapping[str, Kind],
-        catalogue: Catalogue,
+        registry: Registry,
         device: str,
         batcher: Callable[[Predictor], Batcher],
         ready: Ready,
@@ -68,7 +70,7 @@ class Models:
         """`batcher` makes the queue in front of a predictor; `ready` is told when an attempt's model is there."""
         self.activities = [Activity() for _ in range(LOADERS)]
         self._kinds = kinds
-        self._catalogue = catalogue
+        self._registry = registry
         self._device = device
         self._batcher = batcher
         self._ready = ready
@@ -76,18 +78,23 @@ class Models:
         self._lock = threading.Lock()
         self._loaded: dict[Pinned, Loaded] = {}
         self._waiting: dict[Pinned, deque[Attempt]] = {}
+        self._defaults: dict[str, Pinned] = {}
+        """By kind, the default that was last ordered: one that was evicted since must not push out another."""
+
         self._orders: queue.SimpleQueue[Pinned | None] = queue.SimpleQueue()
         for activity in self.activities:
             threading.Thread(target=self._run, args=(activity,), name="loader", daemon=True).start()
 
     def get(self, attempt: Attempt) -> Loaded | None:
-        """The attempt's model where it is loaded; else None, and `ready` is called for the attempt later."""
+        """The attempt's model where it is loaded; else None, and `ready` is called for the attempt later. Either way
+        the attempt holds it until `leave`."""
         claim = attempt.claim
         pinned = Pinned(claim.kind, claim.model_name, claim.model_version)
         with self._lock:
             loaded = self._loaded.pop(pinned, None)
             if loaded is not None:
                 self._loaded[pinned] = loaded  # a dict keeps its order: the last used stands last
+                loaded.held += 1
                 return loaded
             ordered = pinned in self._waiting
             self._waiting.setdefault(pinned, deque()).append(attempt)
@@ -95,12 +102,21 @@ class Models:
             self._orders.put(pinned)
         return None
 
+    def leave(self, loaded: Loaded) -> None:
+        """An attempt that held this model is over."""
+        with self._lock:
+            loaded.held -= 1
+
     def warm(self) -> None:
-        """Order each kind's default model, so that its first job does not wait for it."""
+        """Order each kind's default model where it has moved since the last time (at first: always), so that a job does
+        not wait for it. Costs a small query per kind; raises `DatabaseUnavailable`."""
         for kind in self._kinds.values():
             pinned = self._default(kind)
+            if pinned is None or self._defaults.get(kind.name) == pinned:
+                continue
+            self._defaults[kind.name] = pinned
             with self._lock:
-                if pinned is None or pinned in self._waiting or pinned in self._loaded:
+                if pinned in self._waiting or pinned in self._loaded:
                     continue
                 self._waiting[pinned] = deque()
             self._orders.put(pinned)
@@ -121,11 +137,10 @@ class Models:
         if kind.default_model is None:
             return Pinned(kind.name, None, None) if kind.shipped is None else None
         try:
-            version = self._catalogue.resolve(kind.default_model)
+            pin = self._registry.pin(kind.default_model)
         except UnknownModel:
-            log.warning("the default model of %s is not installed", kind.name)
             return None
-        return Pinned(kind.name, version.name, version.version)
+        return Pinned(kind.name, pin.name, pin.number)
 
     def _run(self, activity: Activity) -> None:
         while (pinned := self._orders.get()) is not None:
@@ -136,9 +151,10 @@ class Models:
             took = activity.end()
             log.info("loaded %s in %.1f s", _name(pinned), took) if isinstance(made, Loaded) else None
             with self._lock:
+                parked = self._waiting.pop(pinned, deque())
                 if isinstance(made, Loaded):
                     self._loaded[pinned] = made
-                parked = self._waiting.pop(pinned, deque())
+                    made.held += len(parked)
             for attempt in parked:
                 self._ready(attempt, made)
             self._evict()
@@ -146,13 +162,13 @@ class Models:
     def _load(self, pinned: Pinned) -> Loaded | JobError:
         kind = self._kinds[pinned.kind]
         try:
-            version = None
+            used = None
             if pinned.model is not None and pinned.version is not None:
-                version = self._catalogue.get(pinned.model, pinned.version)
-            predictor: Predictor = resolve(kind.predictor or "")(version, self._device)
-            return Loaded(pinned, version, predictor, self._batcher(predictor), predictor.provenance())
+                used = Used.of(self._registry, pinned.model, pinned.version)
+            predictor: Predictor = resolve(kind.predictor or "")(used and used.version, self._device)
+            return Loaded(pinned, used, predictor, self._batcher(predictor), predictor.provenance())
         except UnknownModel:
-            return ModelUnusable("The pinned model version is not installed on this worker.")
+            return ModelUnusable("The registry does not hold the pinned model version.")
         except Exception as error:
             coded = as_job_error(error, "load")
             log.error("%s cannot be loaded: %s", _name(pinned), coded.code)

@@ -25,6 +25,7 @@ from db.engine import Database
 from jobs.errors import DatabaseUnavailable
 from jobs.settings import Settings
 from models.registry import kinds
+from storage.files import Storage
 from workers.blame import where
 from workers.flower import Flower
 from workers.longapp import LongApp
@@ -32,6 +33,7 @@ from workers.longrequest import LongRequest
 from workers.longtask import DEVICE, NODE, WORKER_ID, alive_file
 from workers.provenance import code_version
 from workers.receiving import answer_revoke
+from workers.starting import register_shipped
 
 log = logging.getLogger("medjobs.workers")
 
@@ -43,7 +45,7 @@ class LongWorker:
     """The parent process."""
 
     def __init__(self, settings: Settings, device: str, worker_id: str) -> None:
-        """Opens nothing but the database's pool."""
+        """Opens nothing but the database's pool. `device` may be several: "cuda:0,cuda:1"."""
         self.settings = settings
         self.db = Database(settings.database, pool_size=4)
         self.node = f"{worker_id}@{socket.gethostname()}"
@@ -61,6 +63,7 @@ class LongWorker:
 
     def run(self) -> int:
         """Serve until told to stop; the exit status."""
+        register_shipped(self.db, Storage(self.settings.storage, self.settings.home / "cache"))
         workers.register(self.db, self.worker)
         LongRequest.on_lost = staticmethod(self._child_died)
         answer_revoke(self._cancel_soon)

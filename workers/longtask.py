@@ -22,27 +22,40 @@ from broker.telling import Teller
 from db import jobs, reading
 from db.engine import Database
 from db.records import Claim, Completion, Release, StoredArtifact
-from jobs.errors import JobError, JobTimeout
+from jobs.errors import JobError, JobTimeout, ModelUnusable, OutOfMemory
 from jobs.kinds import Kind, resolve
-from jobs.predicting import ModelVersion, Source
+from jobs.predicting import Source
 from jobs.running import Finished, Stop
 from jobs.settings import Settings
 from jobs.states import Outcome, State
-from models.catalogue import catalogue
+from models.catalogue import UnknownModel
 from models.registry import kinds
+from registry.versions import Registry
 from storage.files import Storage
+from workers.admission import free_bytes
 from workers.blame import as_job_error
+from workers.datasets import DataSets
 from workers.devices import inside
 from workers.ending import retry_delay
 from workers.flower import Flower
 from workers.inputs import Inputs
-from workers.provenance import provenance, result
-from workers.work import CANCELLED, DRAINED, LOST, TIMED_OUT, Bound, LongWork, Watch
+from workers.provenance import Used, provenance, result
+from workers.registering import register
+from workers.watch import Watch
+from workers.work import CANCELLED, DRAINED, LOST, TIMED_OUT, Bound, LongWork
 
 log = logging.getLogger("medjobs.workers")
 
 WORKER_ID, NODE, DEVICE = "MEDJOBS_LONG_WORKER_ID", "MEDJOBS_LONG_NODE", "MEDJOBS_LONG_DEVICE"
 """Environment variables by which the parent tells its child who they are."""
+
+
+NICE = 10
+"""Scheduling priority of the child, for every thread that it starts from here: an inference that needs a processor gets
+it, and the training has what is left."""
+
+ADMISSION_S = 30.0
+"""A job that found no room on its GPU comes again after this."""
 
 
 class JobFailed(Exception):
@@ -51,6 +64,7 @@ class JobFailed(Exception):
 
 def run(job_id: str) -> None:
     """One attempt. Raises `JobFailed` (Flower: FAILURE) or `Ignore` (nothing to be shown, or shown already)."""
+    os.setpriority(os.PRIO_PROCESS, 0, max(NICE, os.getpriority(os.PRIO_PROCESS, 0)))
     settings = Settings.from_environment()
     db = Database(settings.database, pool_size=4)
     flower = Flower(Teller(settings, os.environ[NODE]))
@@ -60,9 +74,27 @@ def run(job_id: str) -> None:
         if not claims:
             _tell_cancelled(db, flower, job_id)
             raise Ignore
-        _attempt(Bound(db, settings, claims[0], worker_id), flower)
+        bound = Bound(db, settings, claims[0], worker_id)
+        if not _admitted(bound):
+            flower.tell([flower.retried(job_id, OutOfMemory.code)])
+            raise Ignore
+        _attempt(bound, flower)
     finally:
         db.close()
+
+
+def _admitted(bound: Bound) -> bool:
+    """Whether the GPUs have room for a training beside the models that serve inference; else the job waits, uncharged,
+    and its stream says so."""
+    claim, free, wanted = bound.claim, free_bytes(), bound.settings.training_memory
+    if free is None or free >= wanted:
+        return True
+    message = f"waits for room on the GPU: {free >> 20} MiB are free, MEDJOBS_TRAINING_MEMORY asks for {wanted >> 20}"
+    jobs.append_event(bound.db, claim.id, claim.fence, "log", {"message": message})
+    error = OutOfMemory("The GPU has no room for a training now; the job is tried again by itself.")
+    back = Release(claim.id, claim.fence, Outcome.RETRIED, ADMISSION_S, error.as_dict(), charge=False)
+    jobs.release(bound.db, [back])
+    return False
 
 
 def _attempt(bound: Bound, flower: Flower) -> None:
@@ -92,47 +124,79 @@ def _attempt(bound: Bound, flower: Flower) -> None:
 
 
 def _run(bound: Bound, folder: Path) -> None:
-    """Raises `Stop` with its reason."""
+    """Raises `Stop` with its reason. The lease is renewed from the first fetch to the completion."""
     claim, settings = bound.claim, bound.settings
     kind = kinds()[claim.kind]
     storage = Storage(settings.storage, settings.home / "cache")
-    model = None
-    if claim.model_name is not None and claim.model_version is not None:
-        model = catalogue().get(claim.model_name, claim.model_version)
     params = kind.params.model_validate(claim.params)
-    sources = _sources(storage, folder, kind, claim)
-    stored = storage.checkpoints(claim.id, claim.fence)
-    work = LongWork(bound, params, sources, model, inside(os.environ[DEVICE]), folder, stored)
-    alive = alive_file(settings, bound.worker_id)
-    watch = Watch(bound, work, alive)
+    work = LongWork(bound, params, inside(os.environ[DEVICE]), folder, storage.checkpoints(claim.id, claim.fence))
+    watch = Watch(bound, work, alive_file(settings, bound.worker_id), lambda reason: _end(bound, reason))
     try:
+        used = _equip(bound, storage, kind, work)
         finished = resolve(kind.runner or "")(work)
+        if work.stopping == LOST:
+            raise Stop
+        _complete(bound, storage, watch, used, finished)
     except Stop:
         raise Stop(work.stopping or LOST) from None
     finally:
         watch.finish()
-        alive.unlink(missing_ok=True)
-    if work.stopping == LOST:
-        raise Stop(LOST)
-    _complete(bound, storage, model, finished)
+
+
+def _equip(bound: Bound, storage: Storage, kind: Kind, work: LongWork) -> Used | None:
+    """Fetch all that the job names: inputs, model, data sets, versions. The model's version, where it has one."""
+    claim, cache = bound.claim, bound.settings.home / "cache"
+    registry = Registry(bound.db, storage, cache / "models")
+    datasets = DataSets(bound.db, storage, cache / "datasets")
+    pins: dict[str, Any] = claim.pins or {}
+    try:
+        used = None
+        if claim.model_name is not None and claim.model_version is not None:
+            used = Used.of(registry, claim.model_name, claim.model_version)
+            work.model = used.version
+        work.versions = {
+            field: registry.local(pin["name"], pin["version"]) for field, pin in pins.items() if "version" in pin
+        }
+    except UnknownModel:
+        raise ModelUnusable("The registry does not hold the pinned model version.") from None
+    work.datasets = {field: datasets.local(pin) for field, pin in pins.items() if "fingerprint" in pin}
+    work.sources = _sources(storage, work.folder, kind, claim)
+    first = reading.result(bound.db, claim.rerun_of) if claim.rerun_of else None
+    work.original = first and first.result["provenance"]
+    return used
 
 
 def _sources(storage: Storage, folder: Path, kind: Kind, claim: Claim) -> tuple[Source, ...]:
     """A long job needs all of its inputs: the first that cannot be had fails it."""
-    found = Inputs(storage, folder, kind.max_inputs).sources(claim.inputs)
+    found = Inputs(storage, folder, kind).sources(claim.inputs)
     for source in found:
         if isinstance(source, JobError):
             raise source
     return tuple(source for source in found if isinstance(source, Source))
 
 
-def _complete(bound: Bound, storage: Storage, model: ModelVersion | None, finished: Finished) -> None:
+def _complete(bound: Bound, storage: Storage, watch: Watch, used: Used | None, finished: Finished) -> None:
+    """Everything is stored before anything counts; result, artifacts and new version count with one transaction."""
     claim = bound.claim
+    made = register(bound, storage, finished.version) if finished.version is not None else None
+    items = made.named_in(finished.items) if made is not None else finished.items
     storage.put_artifacts([(claim.id, claim.fence, file.name, file.content) for file in finished.artifacts])
     files = [StoredArtifact(f.name, f.media_type, len(f.content), f.item) for f in finished.artifacts]
-    origin = provenance(claim, model, bound.worker_id, finished.provenance)
-    body = result(claim, finished.items, files, [], origin)
-    jobs.complete(bound.db, [Completion(claim.id, claim.fence, State.SUCCEEDED, body, files)])
+    origin = provenance(claim, used, bound.worker_id, {"device": inside(os.environ[DEVICE])[0], **finished.provenance})
+    body = result(claim, items, files, [], origin)
+    if made is not None and made.row is None:
+        watch.work.log(f"equal to {made.name}@{made.number}, which is registered already; no new version")
+    watch.tell()
+    done = Completion(claim.id, claim.fence, State.SUCCEEDED, body, files, version=made and made.row)
+    if not jobs.complete(bound.db, [done]):
+        raise Stop
+
+
+def _end(bound: Bound, reason: str) -> None:
+    """Commit the end of a job whose runner does not listen."""
+    ending = stopped(bound, reason)
+    if ending is not None:
+        ending()
 
 
 def stopped(bound: Bound, reason: str) -> Callable[[], Any] | None:

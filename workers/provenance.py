@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import platform
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -12,6 +14,8 @@ from db.records import Claim, StoredArtifact
 from jobs.errors import JobError
 from jobs.predicting import ModelVersion
 from jobs.results import DISCLAIMER
+from registry.versions import Registry
+from workers import machine
 from workers.inputs import digests
 
 REPORT = "report.html"
@@ -26,22 +30,41 @@ def code_version() -> str:
         return "source"
 
 
-def provenance(claim: Claim, model: ModelVersion | None, worker_id: str, facts: dict[str, Any]) -> dict[str, Any]:
-    """`facts`: what the predictor or trainer says of itself (device, precision, threads, libraries), and timings."""
+@dataclass(frozen=True)
+class Used:
+    """The model version that a job ran with: its files as a whole are known by `content`, a hash."""
+
+    version: ModelVersion
+    content: str
+
+    @classmethod
+    def of(cls, registry: Registry, name: str, number: int) -> Used:
+        """The version with its files on this host; raises `UnknownModel` and what `Registry.local` raises."""
+        return cls(registry.local(name, number), registry.get(name, number).content)
+
+
+def provenance(claim: Claim, used: Used | None, worker_id: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """All that shaped the numbers of a result, for the inference pool and the long pool alike.
+
+    `facts`: what the predictor or runner says of itself (device, precision, threads, libraries), and timings. What it
+    does not say of the machine is found out here.
+    """
     found: dict[str, Any] = {
         "kind": claim.kind,
-        "model": None if model is None else {"name": model.name, "version": model.version},
-        "weights_sha256": None if model is None else model.weights_sha256,
+        "model": None if used is None else {"name": used.version.name, "version": used.version.version},
+        "model_content": None if used is None else used.content,
+        "weights_sha256": None if used is None else used.version.weights_sha256,
         "inputs": digests(claim.inputs),
         "params": claim.params,
+        "pins": claim.pins or {},
         "seed": claim.seed,
         "code_version": code_version(),
         "attempt": claim.attempt,
         "worker": worker_id,
         "finished_at": time.time(),
-        **facts,
+        **machine.facts(facts),
     }
-    found["libraries"] = {"python": platform.python_version(), **found.get("libraries", {})}
+    found["libraries"] = {"python": platform.python_version(), "medjobs": code_version(), **found["libraries"]}
     return found
 
 

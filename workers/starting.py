@@ -10,6 +10,13 @@ import site
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from db.engine import Database
+    from storage.files import Storage
+
+log = logging.getLogger("medjobs.workers")
 
 SUPERVISED = "MEDJOBS_SUPERVISED"
 """Environment variable by which a supervisor tells its children that they have one."""
@@ -40,6 +47,21 @@ def set_up_logging() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     for name in ("celery", "kombu", "amqp"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def register_shipped(db: Database, storage: Storage) -> None:
+    """Bring the model versions of this release into the registry.
+
+    While the storage is away a worker starts all the same: what jobs may name is in the registry already, and the next
+    process that starts registers the rest.
+    """
+    from jobs.errors import StorageUnavailable
+    from registry.shipped import import_shipped
+
+    try:
+        import_shipped(db, storage)
+    except StorageUnavailable:
+        log.warning("the storage is away; the models of this release are registered at the next start")
 
 
 def die_with_parent() -> None:

@@ -1,4 +1,7 @@
-"""Keeps one worker process per device alive. It imports neither torch nor Celery: it costs little and rarely dies."""
+"""Keeps worker processes alive, each on its device or devices.
+
+It imports neither torch nor Celery: it costs little and rarely dies.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +32,12 @@ EXIT_STUCK = 75
 
 @dataclass
 class Child:
-    """One device's process."""
+    """One process."""
 
     pool: str
     device: str
+    """Its device, or several with commas between them."""
+
     index: int
     worker_id: str = ""
     process: subprocess.Popen[bytes] | None = None
@@ -45,7 +50,7 @@ class Supervisor:
     """Starts, restarts and stops the processes."""
 
     def __init__(self, settings: Settings, pool: str, devices: list[str]) -> None:
-        """One child per device."""
+        """One child for each entry of `devices`."""
         self._settings = settings
         self._children = [Child(pool, device, index) for index, device in enumerate(devices)]
         self._base = {**child_environment(os.environ), SUPERVISED: "1"}

@@ -48,8 +48,10 @@ class Watchdog:
         worker: workers.Worker,
         activities: Callable[[], Iterable[Activity]],
         drain: Callable[[], None],
+        warm: Callable[[], None] | None = None,
     ) -> None:
-        """`drain` is called when the worker's control column says so. Starts the thread."""
+        """Starts the thread. `drain` is called when the worker's control column says so, `warm` (None: not at all) with
+        every heartbeat, to load the default models that were promoted meanwhile."""
         self.state = "running"
         self._db = db
         self._line = line
@@ -57,6 +59,7 @@ class Watchdog:
         self._worker = worker
         self._activities = activities
         self._drain = drain
+        self._warm = warm
         self._process = psutil.Process()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
@@ -68,8 +71,11 @@ class Watchdog:
         self._thread.join(10)
 
     def _run(self) -> None:
-        due: dict[Callable[[], None], float] = dict.fromkeys((self.renew, self.beat, self.tell), 0.0)
-        every = {self.renew: self._settings.renew_inference_s, self.beat: self._settings.heartbeat_s, self.tell: 1.0}
+        settings = self._settings
+        every = {self.renew: settings.renew_inference_s, self.beat: settings.heartbeat_s, self.tell: 1.0}
+        if self._warm is not None:
+            every[self._warm] = settings.heartbeat_s
+        due: dict[Callable[[], None], float] = dict.fromkeys(every, 0.0)
         while not self._stopped.is_set():
             self.look()
             for step, at in due.items():
