@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ValidationError
 
 from api.inputs import Inputs
+from api.pinning import Pinner
 from api.problems import FieldError, Problem, pointer
 from api.services import services
 from api.submission import Submission
@@ -21,8 +22,6 @@ from db.records import NewJob
 from jobs.allowance import Allowance
 from jobs.ids import new_id
 from jobs.kinds import Kind, Params
-from jobs.predicting import ModelVersion
-from models.catalogue import UnknownModel, catalogue
 from models.registry import kinds
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -51,33 +50,34 @@ def validated(model: type[Body], document: Any, prefix: Sequence[str | int] = ()
         raise Problem("invalid-request", errors=field_errors(error, model, document, prefix)) from None
 
 
-def accept(submission: Submission, caller_id: int, prefix: Sequence[str | int] = ()) -> Accepted:
+def accept(submission: Submission, pinner: Pinner, prefix: Sequence[str | int] = ()) -> Accepted:
     """The row for a submission; raises a problem where kind, model, parameters or inputs do not fit."""
     kind = known_kind(submission.kind, prefix)
-    version = pinned(kind, submission.model, prefix)
-    params = _params(kind, submission.params, prefix)
-    inputs = Inputs(kind, prefix)
+    version = pinner.model(kind, submission.model, (*prefix, "model"))
+    params, dumped = checked_params(kind, submission.params, (*prefix, "params"))
+    inputs = Inputs(kind, (*prefix, "inputs"))
     inputs.check(submission.inputs)
     if inputs.errors:
         raise Problem("invalid-inputs", errors=inputs.errors)
     _check_callback(submission.callback_url, prefix)
     job = NewJob(
         id=new_id(),
-        caller_id=caller_id,
+        caller_id=pinner.caller.id,
         kind=kind.name,
         pool=kind.pool,
         model_name=None if version is None else version.name,
-        model_version=None if version is None else version.version,
+        model_version=None if version is None else version.number,
         inputs=submission.inputs,
         digests=list(inputs.digests),
-        params=params,
+        params=dumped,
+        pins=pinner.pins(kind, params, (*prefix, "params")) or None,
         labels=submission.labels,
         priority=submission.priority,
         seed=submission.seed,
         run_at=submission.run_at(),
         timeout_s=kind.timeout_s if submission.timeout_s is None else submission.timeout_s,
         callback_url=submission.callback_url,
-        fingerprint=_fingerprint(submission, params),
+        fingerprint=_fingerprint(submission, dumped),
     )
     return Accepted(job, inputs.digests)
 
@@ -107,39 +107,25 @@ def known_kind(name: str, prefix: Sequence[str | int] = ()) -> Kind:
     return kind
 
 
-def pinned(kind: Kind, reference: str | None, prefix: Sequence[str | int] = ()) -> ModelVersion | None:
-    """The version that `reference` means now, None for a kind without models; raises a problem."""
-    place = pointer(*prefix, "model")
-    wanted = kind.default_model if reference is None else reference
-    if wanted is None:
-        return None
-    try:
-        version = catalogue().resolve(wanted)
-    except UnknownModel as error:
-        choices = ", ".join(error.known[:20]) or "none is installed"
-        raise Problem("unknown-model", errors=[FieldError(place, f"Use one of: {choices}.")]) from None
-    if version.kind != kind.name:
-        choices = ", ".join(sorted({found.name for found in catalogue().for_kind(kind)})) or "none is installed"
-        raise Problem("model-of-other-kind", errors=[FieldError(place, f"Models of this kind: {choices}.")])
-    return version
+def checked_params(kind: Kind, given: dict[str, Any], place: Sequence[str | int]) -> tuple[Params, dict[str, Any]]:
+    """The parameters, and as JSON with their defaults; raises a problem that points below `place`.
 
-
-def _params(kind: Kind, given: dict[str, Any], prefix: Sequence[str | int]) -> dict[str, Any]:
-    """The parameters with their defaults. Checked as JSON, where strict means that "yes" and 1 are no booleans."""
+    Checked as JSON, where strict means that "yes" and 1 are no booleans.
+    """
     if not given and (default := _defaults.get(kind.params)) is not None:
-        return dict(default)
+        params, dumped = default
+        return params, dict(dumped)
     try:
         params = kind.params.model_validate_json(json.dumps(given), strict=True)
     except ValidationError as error:
-        errors = field_errors(error, kind.params, given, (*prefix, "params"))
-        raise Problem("invalid-request", errors=errors) from None
-    dumped: dict[str, Any] = params.model_dump(mode="json")
+        raise Problem("invalid-request", errors=field_errors(error, kind.params, given, place)) from None
+    dumped = params.model_dump(mode="json")
     if not given:
-        _defaults[kind.params] = dict(dumped)
-    return dumped
+        _defaults[kind.params] = params, dict(dumped)
+    return params, dumped
 
 
-_defaults: dict[type[Params], dict[str, Any]] = {}
+_defaults: dict[type[Params], tuple[Params, dict[str, Any]]] = {}
 """What `{}` means for each kind's parameters; most jobs say no more."""
 
 

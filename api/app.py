@@ -9,6 +9,7 @@ from flask import Response, g, request
 from flask_openapi3.openapi import OpenAPI
 
 from api import (
+    datasets,
     events,
     failures,
     files,
@@ -19,6 +20,8 @@ from api import (
     kinds,
     models,
     openapi,
+    promoting,
+    registering,
     results,
     workers,
 )
@@ -35,9 +38,13 @@ from broker.dispatch import Dispatcher
 from db import callers
 from db.engine import Database
 from jobs.settings import Settings
+from registry.versions import Registry
 from storage.files import Storage
 
-NOUNS = (files, jobs, job_reading, job_control, results, events, kinds, models, workers, health)
+NOUNS = (
+    files, jobs, job_reading, job_control, results, events, datasets, kinds, models, registering, promoting, workers,
+    health,
+)  # fmt: skip
 """Modules with routes, one noun each."""
 
 UNMATCHED = "-"
@@ -61,11 +68,12 @@ def create_app(settings: Settings) -> OpenAPI:
 
 def make_services(settings: Settings) -> Services:
     """What the requests of one process share."""
-    database = Database(settings.database)
+    database, storage = Database(settings.database), Storage(settings.storage)
     return Services(
         settings=settings,
         database=database,
-        storage=Storage(settings.storage),
+        storage=storage,
+        registry=Registry(database, storage, settings.home / "models"),
         outgoing=Outgoing(Dispatcher(settings), database),
         authenticator=Authenticator(partial(callers.authenticate, database)),
         cursors=Cursors(settings.database),

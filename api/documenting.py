@@ -55,6 +55,13 @@ UPLOAD = {
         },
     },
 }
+MOVE = {"requestBody": {"required": True, "content": {"application/json": {"schema": ref("AliasMove")}}}}
+GATE = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"anyOf": [ref("Gate"), {"type": "null"}]}}},
+    }
+}
 ENTRIES = {
     "description": "With `atomic: false`: what became of each entry.",
     "content": {"application/json": {"schema": ref("EntriesBody")}},

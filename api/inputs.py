@@ -21,9 +21,9 @@ LONGEST_SERIES = 10_000
 class Inputs:
     """Checks one submission's inputs; `digests` are the files they name, each once, in order of appearance."""
 
-    def __init__(self, kind: Kind, prefix: Sequence[str | int]) -> None:
-        """`prefix` is where `inputs` stands in the body."""
-        self.kind, self.prefix = kind, (*prefix, "inputs")
+    def __init__(self, kind: Kind, place: Sequence[str | int]) -> None:
+        """`place` is where the inputs stand in the body."""
+        self.kind, self.prefix = kind, tuple(place)
         self.digests: dict[str, tuple[str | int, ...]] = {}
         self.errors: list[FieldError] = []
 

@@ -10,8 +10,8 @@ from api.problems import FieldError, Problem, pointer
 from api.services import services
 from db import jobs as rows
 from db import reading
-from db.records import JobView
-from db.refusals import KeyReused, QueueFull, UnknownFiles
+from db.records import JobView, NewJob
+from db.refusals import DataSetsGone, KeyReused, QueueFull, Refusal, UnknownFiles
 from jobs.messages import Message
 
 QUEUE_FULL_RETRY_S = 10
@@ -21,12 +21,21 @@ def insert(accepted: Sequence[Accepted]) -> list[str]:
     """The ids of the jobs, in order: new ones, or those that an Idempotency-Key stood for. All or nothing."""
     try:
         return _commit(accepted)
-    except QueueFull as full:
-        raise _queue_full(full) from None
-    except KeyReused as reused:
-        raise _key_reused(reused.positions if len(accepted) > 1 else ()) from None
-    except UnknownFiles as unknown:
-        raise _unknown_files(accepted, unknown) from None
+    except Refusal as refusal:
+        raise refused(refusal, accepted) from None
+
+
+def refused(refusal: Refusal, accepted: Sequence[Accepted]) -> Problem:
+    """The problem that a refusal of these jobs is, all of them together."""
+    if isinstance(refusal, QueueFull):
+        return _queue_full(refusal)
+    if isinstance(refusal, KeyReused):
+        return _key_reused(refusal.positions if len(accepted) > 1 else ())
+    if isinstance(refusal, UnknownFiles):
+        return _unknown_files(accepted, refusal)
+    if isinstance(refusal, DataSetsGone):
+        return Problem("unknown-dataset", str(refusal))
+    raise refusal
 
 
 def insert_each(accepted: Sequence[Accepted]) -> list[str | Problem]:
@@ -48,6 +57,9 @@ def insert_each(accepted: Sequence[Accepted]) -> list[str | Problem]:
                 for position in left
                 if not lacking.isdisjoint(accepted[position].places)
             }
+        except DataSetsGone as gone:
+            lost = {position for position in left if _pinned(accepted[position].job) & set(gone.ids)}
+            answers |= {position: Problem("unknown-dataset", str(gone)) for position in lost}
         left = [position for position in left if position not in answers]
     return [answers[position] for position in range(len(accepted))]
 
@@ -65,11 +77,21 @@ def _commit(accepted: Sequence[Accepted]) -> list[str]:
     here = services()
     jobs = [one.job for one in accepted]
     inserted = rows.insert(here.database, jobs, max_queued=here.settings.max_queued)
-    made = [job for job, entry in zip(jobs, inserted, strict=True) if entry.created]
+    announce([job for job, entry in zip(jobs, inserted, strict=True) if entry.created])
+    return [entry.id for entry in inserted]
+
+
+def announce(made: Sequence[NewJob]) -> None:
+    """Tell workers and metrics of jobs that are committed."""
+    here = services()
     here.outgoing.send([Message(job.id, job.kind, job.pool, job.priority) for job in made if job.run_at is None])
     for kind, count in Counter(job.kind for job in made).items():
         here.metrics.submitted(kind, count)
-    return [entry.id for entry in inserted]
+
+
+def _pinned(job: NewJob) -> set[str]:
+    """Ids of the jobs that read the data sets which this one names."""
+    return {pin["id"] for pin in (job.pins or {}).values() if "id" in pin}
 
 
 def _queue_full(full: QueueFull) -> Problem:

@@ -47,6 +47,8 @@ def delete(path: JobPath) -> tuple[str, int]:
     answer = retention.delete_job(here.database, job_id, auth.owner())
     if answer.state is None:
         raise Problem("not-found")
+    if answer.in_use:
+        raise Problem("job-in-use")
     if not answer.deleted:
         raise Problem("job-running", f"The job is {answer.state.value}; cancel it first, or wait until it has ended.")
     audit.record(here.database, auth.current().id, "delete", job_id)

@@ -15,6 +15,7 @@ from api.forms import is_form
 from api.inputs import digests
 from api.inserting import insert, insert_each, views
 from api.job_form import read_form
+from api.pinning import Pinner, check_pins
 from api.presenting import job_json
 from api.problems import FieldError, Problem
 from api.routing import Routes
@@ -42,11 +43,11 @@ def submit() -> tuple[Response, int]:
     caller = auth.current()
     if is_form():
         submission, files = read_form()
-        accepted = accept(submission, caller.id)
+        accepted = accept(submission, Pinner(caller))
         hold(services().database, caller.id, files)
     else:
         document = bodies.read_json(services().settings.max_body_bytes)
-        accepted = accept(validated(Submission, document), caller.id)
+        accepted = accept(validated(Submission, document), Pinner(caller))
     return _accepted(accepted.keyed(key))
 
 
@@ -61,7 +62,8 @@ def submit_batch() -> tuple[Response, int]:
         raise Problem("invalid-request", errors=[FieldError("#/jobs", detail)])
     key = idempotency_key()
     salt = f"batch of {len(batch.jobs)}"
-    made = [_entry(entry, position, key, salt) for position, entry in enumerate(batch.jobs)]
+    pinner = Pinner(auth.current())
+    made = [_entry(entry, position, key, salt, pinner) for position, entry in enumerate(batch.jobs)]
     if not batch.atomic:
         return jsonify(jobs=_each(made)), HTTPStatus.OK
     problems = [one for one in made if isinstance(one, Problem)]
@@ -83,7 +85,7 @@ def rerun(path: JobPath) -> tuple[Response, int]:
         raise Problem("not-found")
     if job.inputs_deleted_at is not None:
         raise Problem("unknown-file", "The inputs of this job were deleted; upload them and submit a new job.")
-    known_kind(job.kind)
+    check_pins(known_kind(job.kind), job.pins or {})
     return _accepted(Accepted(_copy(job, auth.current().id), {}).keyed(idempotency_key()))
 
 
@@ -105,6 +107,7 @@ def _copy(job: JobView, caller_id: int) -> NewJob:
         callback_url=job.callback_url,
         fingerprint=f"rerun of {job.id}",
         rerun_of=job.id,
+        pins=job.pins,
         action="rerun",
     )
 
@@ -129,12 +132,12 @@ def _accepted(accepted: Accepted) -> tuple[Response, int]:
     return answer, HTTPStatus.ACCEPTED
 
 
-def _entry(entry: Any, position: int, key: str | None, salt: str) -> Accepted | Problem:
+def _entry(entry: Any, position: int, key: str | None, salt: str, pinner: Pinner) -> Accepted | Problem:
     """One entry of a batch. A key of the request stands for all its jobs, each by its position."""
     prefix = ("jobs", position)
     try:
         submission = validated(BatchEntry, entry, prefix)
-        accepted = accept(submission, auth.current().id, prefix)
+        accepted = accept(submission, pinner, prefix)
     except Problem as problem:
         return problem
     if submission.idempotency_key is not None:

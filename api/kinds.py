@@ -8,13 +8,13 @@ from flask import Response, jsonify
 from pydantic import TypeAdapter
 
 from api import auth
-from api.models import summary
+from api.model_presenting import summaries
+from api.model_schemas import KindBody, KindList, KindPath
 from api.problems import Problem
 from api.routing import Routes
-from api.schemas import KindBody, KindList, KindPath
-from jobs.kinds import Kind
+from api.services import services
+from jobs.kinds import Kind, Recipe
 from jobs.results import Result
-from models.catalogue import catalogue
 from models.registry import kinds
 
 routes = Routes("kinds", __name__, url_prefix="/v1")
@@ -24,7 +24,8 @@ routes = Routes("kinds", __name__, url_prefix="/v1")
 @auth.needs("read")
 def listing() -> Response:
     """Every kind."""
-    return jsonify(kinds=[kind_json(kind) for kind in kinds().values()])
+    served = summaries(services().database)
+    return jsonify(kinds=[kind_json(kind, served.get(kind.name, [])) for kind in kinds().values()])
 
 
 @routes.get("/kinds/<kind>", responses={200: KindBody})
@@ -34,11 +35,11 @@ def read(path: KindPath) -> Response:
     kind = kinds().get(path.kind)
     if kind is None:
         raise Problem("not-found")
-    return jsonify(kind_json(kind))
+    return jsonify(kind_json(kind, summaries(services().database, kind.name).get(kind.name, [])))
 
 
-def kind_json(kind: Kind) -> dict[str, Any]:
-    """A kind as the API answers it."""
+def kind_json(kind: Kind, serving: list[dict[str, Any]]) -> dict[str, Any]:
+    """A kind as the API answers it; `serving` are its models' versions in short."""
     result: dict[str, Any] = TypeAdapter(Result).json_schema(mode="serialization")
     item = kind.item.model_json_schema(mode="serialization")
     definitions = {**result.pop("$defs", {}), **item.pop("$defs", {}), "Item": item}
@@ -51,11 +52,21 @@ def kind_json(kind: Kind) -> dict[str, Any]:
         "min_inputs": kind.min_inputs,
         "max_inputs": kind.max_inputs,
         "takes_files": kind.files,
+        "joined": kind.joined,
+        "many": kind.splitter is not None,
         "default_model": kind.default_model,
         "timeout_s": kind.timeout_s,
         "params": kind.params.model_json_schema(),
         "input": None if kind.data is None else kind.data.model_json_schema(),
         "result": {**result, "$defs": definitions},
-        "models": [summary(version) for version in catalogue().for_kind(kind)],
+        "trainable": kind.trainer is not None,
+        "formats": list(kind.formats),
+        "recipes": {name: _recipe(recipe) for name, recipe in kind.recipes.items()},
+        "contract": None if kind.contract is None else kind.contract.model_json_schema(),
+        "models": serving,
         "href": f"/v1/kinds/{kind.name}",
     }
+
+
+def _recipe(recipe: type[Recipe]) -> dict[str, Any]:
+    return {"schema": recipe.model_json_schema(), "defaults": recipe().model_dump(mode="json")}

@@ -11,7 +11,7 @@ from flask_openapi3.openapi import OpenAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api import documenting, schemas, submission
+from api import dataset_schemas, documenting, model_schemas, requests, schemas, submission
 from api.headers import DOCUMENTATION
 from api.problems import CODES, MEDIA_TYPE
 from jobs.results import DISCLAIMER, Result
@@ -24,6 +24,9 @@ INFO = Info(
     description=f"Jobs for medical AI: send images, get findings with evidence. {DISCLAIMER}",
 )
 BEARER = {"bearer": {"type": "http", "scheme": "bearer", "description": "`medjobs token create` makes a token."}}
+ASKED, ANSWERED = (submission, requests), (schemas, dataset_schemas, model_schemas)
+"""Modules with the bodies that are sent to us, and with those that we answer."""
+
 OPEN = ("/healthz", "/readyz", "/metrics")
 """Paths that need no token."""
 
@@ -80,8 +83,8 @@ def _finish(path: str, operation: dict[str, Any]) -> None:
 
 def _schemas() -> dict[str, Any]:
     """Every model of a body or an answer, as pydantic gives it: flask-openapi3's copy drops keywords it has not."""
-    asked = [(one, "validation") for one in _models(submission)]
-    answered = [(one, "serialization") for one in (*_models(schemas), Result)]
+    asked = [(one, "validation") for module in ASKED for one in _models(module)]
+    answered = [(one, "serialization") for one in (*(one for module in ANSWERED for one in _models(module)), Result)]
     _, found = models_json_schema([*asked, *answered], ref_template="#/components/schemas/{model}")  # type: ignore[list-item]
     definitions: dict[str, Any] = found["$defs"]
     for name in ("Submission", "BatchEntry", "Batch"):

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from api.presenting import job_json
+from db import models
+from db.engine import Database
 from db.records import JobView, StoredResult
 from jobs.kinds import resolve
 from jobs.results import Report
-from models.catalogue import UnknownModel, catalogue
 from models.plain_report import render as render_plain
 from models.registry import kinds
 from storage.files import Storage
@@ -17,7 +18,7 @@ from storage.files import Storage
 REPORT = "report.html"
 
 
-def render(storage: Storage, job: JobView, stored: StoredResult) -> str:
+def render(database: Database, storage: Storage, job: JobView, stored: StoredResult) -> str:
     """The report as HTML, by the kind's own renderer or the plain one."""
     names = {artifact.name for artifact in stored.artifacts}
 
@@ -26,16 +27,14 @@ def render(storage: Storage, job: JobView, stored: StoredResult) -> str:
             raise KeyError("the job made no such file")
         return storage.read_artifact(job.id, stored.fence, name)
 
-    report = Report(job_json(job), stored.result, artifact, _manifest(job))
+    report = Report(job_json(job), stored.result, artifact, _manifest(database, job))
     kind = kinds().get(job.kind)
     draw = render_plain if kind is None or kind.report is None else resolve(kind.report)
     return str(draw(report))
 
 
-def _manifest(job: JobView) -> Mapping[str, Any] | None:
+def _manifest(database: Database, job: JobView) -> Mapping[str, Any] | None:
     if job.model_name is None or job.model_version is None:
         return None
-    try:
-        return catalogue().get(job.model_name, job.model_version).manifest
-    except UnknownModel:  # a version that is not installed any more; the report still stands
-        return None
+    version = models.get(database, job.model_name, job.model_version)
+    return None if version is None else {**version.manifest, "name": version.name, "version": version.number}

@@ -44,7 +44,7 @@ def artifact(path: ArtifactPath) -> Response:
         raise Problem("not-found")
     audit.record(here.database, auth.current().id, "artifact.read", f"{job.id}/{path.name}", synced=False)
     if found is None or drawn:
-        content, media_type = render(here.storage, job, stored).encode(), "text/html; charset=utf-8"
+        content, media_type = render(here.database, here.storage, job, stored).encode(), "text/html; charset=utf-8"
     else:
         content, media_type = _content(job, stored, found.name), found.media_type
     answer = Response(content, content_type=media_type)

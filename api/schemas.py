@@ -38,25 +38,6 @@ class ArtifactPath(BaseModel):
     name: str
 
 
-class KindPath(BaseModel):
-    """A kind's name."""
-
-    kind: str
-
-
-class ModelPath(BaseModel):
-    """A model's name."""
-
-    name: str
-
-
-class VersionPath(BaseModel):
-    """A model's version."""
-
-    name: str
-    version: int
-
-
 class WaitQuery(BaseModel):
     """How long to hold the answer."""
 
@@ -195,66 +176,6 @@ class EntriesBody(Answer):
     """What became of each entry, in order."""
 
     jobs: list[EntryBody]
-
-
-class ModelSummary(Answer):
-    """A version of a model, in short."""
-
-    name: str
-    version: int
-    kind: str
-    summary: str
-    aliases: list[str]
-    href: str
-
-
-class KindBody(Answer):
-    """A kind of job with its schemas (JSON Schema 2020-12)."""
-
-    name: str
-    summary: str
-    pool: Literal["inference", "long"]
-    min_inputs: int
-    max_inputs: int
-    takes_files: bool
-    default_model: str | None
-    timeout_s: float
-    params: dict[str, Any]
-    input: dict[str, Any] | None
-    result: dict[str, Any]
-    models: list[ModelSummary]
-    href: str
-
-
-class KindList(Answer):
-    """Every kind."""
-
-    kinds: list[KindBody]
-
-
-class ModelBody(Answer):
-    """A model with its aliases and versions."""
-
-    name: str
-    kind: str
-    aliases: dict[str, int]
-    versions: list[ModelSummary]
-
-
-class ModelList(Answer):
-    """Every model."""
-
-    models: list[ModelBody]
-
-
-class VersionBody(Answer):
-    """One version: its manifest, with card, metrics, contract and lineage."""
-
-    name: str
-    version: int
-    kind: str
-    aliases: list[str]
-    manifest: dict[str, Any]
 
 
 class WorkerBody(Answer):

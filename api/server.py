@@ -15,11 +15,16 @@ from typing import Any
 from gunicorn import util
 from gunicorn.app.base import BaseApplication
 from gunicorn.workers.gthread import ThreadWorker
+from sqlalchemy.exc import DBAPIError
 
 from api.app import create_app
 from api.problems import MEDIA_TYPE, Problem
 from api.services import EXTENSION, Services
+from db.engine import Database
+from jobs.errors import JobError
 from jobs.settings import Settings
+from registry.shipped import import_shipped
+from storage.files import Storage
 
 log = logging.getLogger("medjobs.api")
 
@@ -158,6 +163,21 @@ def without_working_folder(path: Sequence[str]) -> list[str]:
     return [entry for entry in path if here == ours or (entry != "" and Path(entry).resolve() != here)]
 
 
+def register_shipped(settings: Settings) -> None:
+    """Register the model versions that come with this release, once, before gunicorn forks; closes what it opened.
+
+    A database or storage that is away, or a schema that is not there yet, does not keep the API from starting: workers
+    register them too.
+    """
+    database = Database(settings.database)
+    try:
+        import_shipped(database, Storage(settings.storage))
+    except (JobError, DBAPIError) as error:
+        log.warning("the shipped models are not registered yet: %s; see `medjobs doctor`", type(error).__name__)
+    finally:
+        database.close()
+
+
 def run(settings: Settings, bind: str, url_file: Path | None = None, access_log: str = "-") -> None:
     """Serve until a signal ends it."""
     sys.path[:] = without_working_folder(sys.path)
@@ -167,4 +187,5 @@ def run(settings: Settings, bind: str, url_file: Path | None = None, access_log:
         url_file.unlink(missing_ok=True)
     listener = listen(bind)
     log.info("listening on %s", url_of(listener))
+    register_shipped(settings)
     Server(settings, listener, url_file, access_log).run()

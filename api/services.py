@@ -15,6 +15,7 @@ from api.outgoing import Outgoing
 from api.poller import Poller
 from db.engine import Database
 from jobs.settings import Settings
+from registry.versions import Registry
 from storage.files import Storage
 
 EXTENSION = "medjobs"
@@ -27,6 +28,7 @@ class Services:
     settings: Settings
     database: Database
     storage: Storage
+    registry: Registry
     outgoing: Outgoing
     authenticator: Authenticator
     cursors: Cursors

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from api.problems import FieldError, pointer
+from jobs.nested import NESTED
 
 GENERIC = "This value is not of the declared type; the schema is at /docs."
 
@@ -21,10 +22,20 @@ def field_errors(
 ) -> list[FieldError]:
     """Every error of validating `document` against `model`; `prefix` says where the document stood in the body."""
     names = known_names(model)
-    return [
-        FieldError(_pointer(one["loc"], one["type"], names, document, prefix), _detail(one, names))
-        for one in error.errors(include_url=False)
-    ]
+    found: list[FieldError] = []
+    for one in error.errors(include_url=False):
+        if one["type"] == NESTED:
+            found += _nested(one, document, prefix)
+        else:
+            found.append(FieldError(_pointer(one["loc"], one["type"], names, document, prefix), _detail(one, names)))
+    return found
+
+
+def _nested(one: Any, document: Any, prefix: Sequence[str | int]) -> list[FieldError]:
+    """The errors of a part that a schema of its own checked; `loc` is of our own names."""
+    for part in one["loc"]:
+        document = _child(document, part)
+    return field_errors(one["ctx"]["error"], one["ctx"]["model"], document, (*prefix, *one["loc"]))
 
 
 @cache
@@ -76,18 +87,19 @@ def _child(node: Any, part: int | str) -> Any:
 def _detail(one: Any, names: frozenset[str]) -> str:
     if one["type"] == "extra_forbidden":
         return f"Remove the member that is not known here. Known names: {', '.join(sorted(names))}."
-    if one["type"] in QUOTING or _quotes(one["msg"], one.get("input")):
+    if one["type"] in QUOTING or _quotes(one["msg"], one.get("input"), names):
         return GENERIC
     message: str = one["msg"]
     return message if message.endswith(".") else f"{message}."
 
 
-def _quotes(message: str, value: Any) -> bool:
-    """Whether the message repeats a piece of text that the caller sent."""
+def _quotes(message: str, value: Any, names: frozenset[str]) -> bool:
+    """Whether the message repeats a piece of text that the caller sent; `names` are ours."""
     if isinstance(value, str):
         return len(value) > 1 and value in message
     if isinstance(value, dict):
-        return any(_quotes(message, entry) for pair in value.items() for entry in pair)
+        keys = (key for key in value if key not in names)
+        return any(_quotes(message, entry, names) for entry in (*keys, *value.values()))
     if isinstance(value, list | tuple):
-        return any(_quotes(message, entry) for entry in value)
+        return any(_quotes(message, entry, names) for entry in value)
     return False
