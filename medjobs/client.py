@@ -1,7 +1,8 @@
 """The typed Python client: `medjobs.Client().submit("diagnosis", "chest.dcm").wait().result()`.
 
-Imports httpx and the standard library alone, so that it can be copied into any program. Every submit carries an
-Idempotency-Key made here, so that a retry after a broken connection never makes a second job.
+Imports httpx and the standard library alone, and with it datasets.py and versions.py beside it, so that the three can
+be copied into any program. Every submit carries an Idempotency-Key made here, so that a retry after a broken connection
+never makes a second job.
 """
 
 from __future__ import annotations
@@ -13,12 +14,17 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 import httpx
+
+if TYPE_CHECKING:
+    from medjobs.datasets import DataSets
+    from medjobs.versions import Models
 
 FINAL = frozenset({"succeeded", "failed", "cancelled"})
 """States that nothing leaves."""
@@ -36,14 +42,24 @@ NewInput = str | os.PathLike[str] | Mapping[str, Any]
 class MedjobsError(Exception):
     """The server refused, or could not be reached. `code` is stable; `title` says what happened, `detail` what to do.
 
-    `status` is the HTTP status, 0 where there was no answer; `errors` holds `{pointer, detail}` per bad field.
+    `status` is the HTTP status, 0 where there was no answer; `problem` is the server's whole answer (RFC 9457).
     """
 
-    def __init__(self, code: str, title: str, detail: str, status: int = 0, errors: Sequence[Mapping[str, Any]] = ()):
-        """From a problem (RFC 9457), or made here."""
-        self.code, self.title, self.detail, self.status, self.errors = code, title, detail, status, list(errors)
-        fields = "".join(f"; {e.get('pointer', '')}: {e.get('detail', '')}" for e in errors)
-        super().__init__(f"{code}: {title}. {detail}{fields}")
+    def __init__(self, code: str, title: str, detail: str, status: int = 0, problem: Mapping[str, Any] | None = None):
+        """From a problem, or made here."""
+        self.code, self.title, self.detail, self.status, self.problem = code, title, detail, status, problem or {}
+        super().__init__("; ".join([f"{code}: {title}. {detail}", *self.particulars]))
+
+    @property
+    def errors(self) -> list[Mapping[str, Any]]:
+        """`{pointer, detail}` per bad field."""
+        return list(self.problem.get("errors") or ())
+
+    @property
+    def particulars(self) -> list[str]:
+        """A line for each bad field, and for each reason of a gate that was not passed."""
+        fields = [f"{error.get('pointer', '')}: {error.get('detail', '')}" for error in self.errors]
+        return [*fields, *map(str, self.problem.get("reasons") or ())]
 
 
 class WaitTimeout(MedjobsError, TimeoutError):
@@ -117,6 +133,20 @@ class Client:
         """Close the connections."""
         self._http.close()
 
+    @cached_property
+    def datasets(self) -> DataSets:
+        """Data sets for training: `client.datasets.add("mine", "images", "folder").wait()`."""
+        from medjobs.datasets import DataSets
+
+        return DataSets(self)
+
+    @cached_property
+    def models(self) -> Models:
+        """Models, their versions and aliases: `client.models.promote("mine", 3)`."""
+        from medjobs.versions import Models
+
+        return Models(self)
+
     def upload(self, source: str | os.PathLike[str] | bytes, progress: Callable[[int], None] | None = None) -> str:
         """Upload a file (or bytes) and return its id; `progress` is called with each number of bytes sent."""
 
@@ -131,7 +161,7 @@ class Client:
                         progress(len(chunk))
 
         headers = {"Content-Type": "application/octet-stream"}
-        answer = self._send("POST", "/v1/files", content=chunks, headers=headers, timeout=httpx.Timeout(60, write=600))
+        answer = self.send("POST", "/v1/files", content=chunks, headers=headers, timeout=httpx.Timeout(60, write=600))
         return str(answer.json()["id"])
 
     def submit(self, kind: str, *inputs: NewInput, idempotency_key: str | None = None, **options: Any) -> Job:
@@ -142,7 +172,7 @@ class Client:
         """
         body = self._body(kind, inputs, options)
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
-        return Job(self, self._send("POST", "/v1/jobs", json=body, headers=headers).json())
+        return Job(self, self.send("POST", "/v1/jobs", json=body, headers=headers).json())
 
     def submit_many(self, kind: str, inputs: Iterable[NewInput | Sequence[NewInput]], **options: Any) -> list[Job]:
         """One job per entry of `inputs`, in order; all of a request's 1,000 or none of them are accepted."""
@@ -150,7 +180,7 @@ class Client:
         bodies = [self._body(kind, entry, options) | {"idempotency_key": str(uuid.uuid4())} for entry in entries]
         made: list[Job] = []
         for start in range(0, len(bodies), 1000):
-            answer = self._send("POST", "/v1/jobs:batch", json={"jobs": bodies[start : start + 1000]})
+            answer = self.send("POST", "/v1/jobs:batch", json={"jobs": bodies[start : start + 1000]})
             made += [Job(self, job) for job in answer.json()["jobs"]]
         return made
 
@@ -174,11 +204,11 @@ class Client:
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
         """The JSON at `path`: "/v1/models", "/v1/kinds", "/v1/workers" and so on."""
-        return self._send("GET", path, params=query).json()
+        return self.send("GET", path, params=query).json()
 
     def content(self, path: str) -> bytes:
         """The bytes at `path`, for example an artifact's `href`."""
-        return self._send("GET", path).content
+        return self.send("GET", path).content
 
     def _body(self, kind: str, inputs: Iterable[NewInput], options: Mapping[str, Any]) -> dict[str, Any]:
         given = {name: value for name, value in options.items() if value is not None}
@@ -189,7 +219,15 @@ class Client:
             return dict(one)
         return one if isinstance(one, str) and one.startswith("sha256:") else self.upload(one)
 
-    def _send(self, method: str, path: str, *, content: Callable[[], Any] | None = None, **rest: Any) -> httpx.Response:
+    def train(self, kind: str, dataset: str, *, seed: int | None = None, **params: Any) -> Job:
+        """Submit a training of a model of `kind` on a data set of yours.
+
+        `params`: recipe, overrides, minutes, devices, parent, name; one that is None is left out.
+        """
+        given = {name: value for name, value in params.items() if value is not None}
+        return self.submit("training", params={"kind": kind, "dataset": dataset, **given}, seed=seed)
+
+    def send(self, method: str, path: str, *, content: Callable[[], Any] | None = None, **rest: Any) -> httpx.Response:
         """Every request; tried again where that is safe, which it always is: each one is idempotent."""
         for attempt in range(self.retries + 1):
             last = attempt == self.retries
@@ -197,7 +235,7 @@ class Client:
                 answer = self._http.request(method, path, content=None if content is None else content(), **rest)
             except httpx.TransportError as error:
                 if last or isinstance(error, httpx.ReadTimeout):
-                    raise self._unreachable(error) from error
+                    raise self.unreachable(error) from error
                 time.sleep(_pause(attempt, None))
                 continue
             if answer.status_code in RETRIED and not last:
@@ -206,7 +244,8 @@ class Client:
             return _checked(answer)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def _unreachable(self, error: httpx.TransportError) -> MedjobsError:
+    def unreachable(self, error: httpx.TransportError) -> MedjobsError:
+        """What is said where no answer came."""
         title = f"No answer from {self.url} ({type(error).__name__})"
         return MedjobsError("unreachable", title, "Start the stack with `medjobs up`, or correct MEDJOBS_URL.")
 
@@ -291,21 +330,22 @@ class Job:
                 if self.refresh().ended:
                     return
             except (httpx.TransportError, MedjobsError) as error:
-                final = isinstance(error, MedjobsError) and error.status not in RETRIED
-                if final or failures >= self.client.retries:
+                if isinstance(error, MedjobsError) and error.status not in RETRIED:
                     raise
+                if failures >= self.client.retries:
+                    raise error if isinstance(error, MedjobsError) else self.client.unreachable(error) from error
             failures += 1
             time.sleep(_pause(failures, None))
 
     def cancel(self) -> Self:
         """Ask for the job's end; a job that ended otherwise raises `MedjobsError` (status 409)."""
-        self.data = self.client._send("POST", f"/v1/jobs/{self.id}:cancel").json()
+        self.data = self.client.send("POST", f"/v1/jobs/{self.id}:cancel").json()
         return self
 
     def rerun(self) -> Job:
         """A new job with the same pinned model, inputs, parameters and seed."""
         headers = {"Idempotency-Key": str(uuid.uuid4())}
-        return Job(self.client, self.client._send("POST", f"/v1/jobs/{self.id}:rerun", headers=headers).json())
+        return Job(self.client, self.client.send("POST", f"/v1/jobs/{self.id}:rerun", headers=headers).json())
 
 
 def _checked(answer: httpx.Response) -> httpx.Response:
@@ -317,9 +357,7 @@ def _checked(answer: httpx.Response) -> httpx.Response:
         problem = {}
     title = problem.get("title") or answer.reason_phrase or "Error"
     detail = problem.get("detail") or f"The server answered {answer.status_code} without a reason; see its log."
-    raise MedjobsError(
-        problem.get("code") or "http-error", title, detail, answer.status_code, problem.get("errors") or ()
-    )
+    raise MedjobsError(problem.get("code") or "http-error", title, detail, answer.status_code, problem)
 
 
 def _pause(attempt: int, retry_after: str | None) -> float:

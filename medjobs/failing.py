@@ -46,8 +46,7 @@ def _server_error(error: Exception) -> int:
 
     if not isinstance(error, MedjobsError):
         raise error
-    fields = [f"{e.get('pointer', '')}  {e.get('detail', '')}" for e in error.errors]
-    return _say(f"{error.title} [{error.code}].", "\n       ".join([error.detail, *fields]), FAILED)
+    return _say(f"{error.title} [{error.code}].", "\n       ".join([error.detail, *error.particulars]), FAILED)
 
 
 def _say(happened: str, remedy: str, code: int) -> int:

@@ -16,11 +16,18 @@ MOST_DOUBTS = 5
 """Reasons printed below a table; the report has them all."""
 
 COLUMNS = ("input", "finding", "probability", "decision", "uncertainty", "evidence")
+RISK_COLUMNS = ("input", "outcome", "horizon", "probability", "members", "moved most by")
+
+MOST_FEATURES = 3
+"""Features named per patient; the report draws all of them."""
 
 
 def drawn(result: Result, names: Sequence[str]) -> Table:
-    """One row per finding (or per item, for other kinds); `names` name the inputs."""
+    """One row per finding or risk (or per item, for other kinds); `names` name the inputs."""
     named = [(_name(names, position), item) for position, item in enumerate(result.items)]
+    if any("risks" in item for _, item in named):
+        rows = [row for name, item in named for row in _risks(item, name)]
+        return table(RISK_COLUMNS, rows, right=("horizon", "probability"))
     if not any("findings" in item for _, item in named):
         return table(("input", "result"), [(name, _plain(item)) for name, item in named])
     rows = [row for name, item in named for row in _rows(item, name)]
@@ -68,10 +75,35 @@ def _rows(item: Mapping[str, Any], name: str) -> Iterator[Sequence[object]]:
         yield *shown, _uncertainty(item.get("uncertainty", {})) if number == 0 else "", drawing or ""
 
 
+def _risks(item: Mapping[str, Any], name: str) -> Iterator[Sequence[object]]:
+    if error := item.get("error"):
+        yield name, "-", "", "", error["code"], ""
+        return
+    abstains = "abstains" if item.get("uncertainty", {}).get("abstain") else ""
+    for number, risk in enumerate(item["risks"]):
+        horizon = "" if risk.get("horizon") is None else f"{risk['horizon']:g}"
+        low, high = risk.get("interval") or (risk["probability"], risk["probability"])
+        doubt = ", ".join(part for part in (f"{low:.3f} to {high:.3f}", "" if number else abstains) if part)
+        shown = (risk["outcome"], horizon, f"{risk['probability']:.3f}", doubt)
+        yield ("" if number else name, *shown, "" if number else _strongest(item))
+
+
+def _strongest(item: Mapping[str, Any]) -> str:
+    """The features that moved the risk most, each with the sum of what its bins add to the logit."""
+    sums: dict[str, float] = {}
+    for one in item.get("attributions") or ():
+        sums[one["feature"]] = sums.get(one["feature"], 0.0) + one["weight"]
+    ranked = sorted(sums.items(), key=lambda pair: -abs(pair[1]))[:MOST_FEATURES]
+    return ", ".join(f"{feature} {weight:+.2f}" for feature, weight in ranked)
+
+
 def _plain(item: Mapping[str, Any]) -> str:
     """The item of a kind whose results this module has no columns for."""
     if error := item.get("error"):
         return f"failed: {error['code']}"
+    if "fingerprint" in item:  # a data set, whose card and facts are `medjobs data show`'s to print
+        parts = ", ".join(f"{count} {part}" for part, count in item["counts"].items())
+        return f"{item['format']}: {parts}; {len(item['warnings'])} warnings; fingerprint {item['fingerprint'][:16]}"
     return json.dumps(item, ensure_ascii=False)
 
 

@@ -19,8 +19,11 @@ COMMANDS = {
     "open": ("medjobs.commands.following:open_report", "Open a job's report."),
     "watch": ("medjobs.commands.following:watch", "Follow a job's events until it ends."),
     "cancel": ("medjobs.commands.following:cancel", "Cancel jobs."),
+    "data": ("medjobs.commands.data:data", "Add, list and remove data sets for training; fetch public ones."),
+    "train": ("medjobs.commands.train:train", "Train a model on a data set, and watch it learn."),
+    "models": ("medjobs.commands.models:models", "List, show, compare, promote, add and export models."),
+    "verify": ("medjobs.commands.verify:verify", "Run a job again and compare every number of its result."),
     "preflight": ("medjobs.commands.preflight:preflight", "Say which model takes which DICOM, without inference."),
-    "models": ("medjobs.commands.listing:models", "List the models."),
     "workers": ("medjobs.commands.listing:workers", "List the live workers."),
     "demo": ("medjobs.commands.demo:demo", "Show everything once, on example images; --break to break it."),
     "doctor": ("medjobs.commands.doctor:doctor", "Check this installation and say what to do."),
@@ -29,7 +32,6 @@ COMMANDS = {
     "flower": ("medjobs.commands.services:flower", "Start Flower in the foreground."),
     "db": ("medjobs.commands.services:db", "Upgrade the database."),
     "token": ("medjobs.commands.tokens:token", "Create, list and revoke access tokens."),
-    "data": ("medjobs.commands.data:data", "Fetch public data sets by checksum (never needed by the demo)."),
 }
 """Command -> where it lives, and the line that stands in `--help`, in the order of a first day with medjobs."""
 
@@ -79,7 +81,7 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 def main() -> None:
-    """Medical imaging jobs: submit images, get findings with their uncertainty and evidence.
+    """Medical AI as jobs: submit images or patients, get findings or risks; train models of your own.
 
     Start with `medjobs up` in one terminal and `medjobs submit FILE --wait` in another. Commands find the server
     through MEDJOBS_URL and MEDJOBS_TOKEN, or through what `medjobs up` left in MEDJOBS_HOME (default ~/.medjobs).

@@ -58,6 +58,18 @@ def values(given: Iterable[str], option: str) -> dict[str, Any]:
     return found
 
 
+def json_object(text: str, option: str) -> dict[str, Any]:
+    """The JSON object that `text` is. What is wrong is told by its place: the text may be a patient's data."""
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        place = f", at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise Trouble(f"{option} is not JSON{place}.", f"Put it in single quotes: {option} '{{...}}'.", USAGE) from None
+    if not isinstance(found, dict):
+        raise Trouble(f"{option} is not a JSON object.", f"Write {option} '{{\"name\": value}}'.", USAGE)
+    return found
+
+
 def files(given: Iterable[Path]) -> list[Path]:
     """The files, with each folder replaced by the files in it (hidden ones left out), sorted by path."""
     found: list[Path] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import platform
 import shutil
 import sys
@@ -163,6 +164,19 @@ def _python(_: Settings) -> Check:
     return Check("Python", "ok", f"{platform.python_version()} at {sys.executable}")
 
 
+def _openmp(_: Settings) -> Check:
+    """LightGBM, which boosting needs, links against the system's OpenMP runtime and does not bring it along."""
+    if platform.system() != "Linux":
+        return Check("OpenMP", "ok", "not looked for on this system")
+    try:
+        ctypes.CDLL("libgomp.so.1")
+    except OSError:
+        return Check(
+            "OpenMP", "warn", "no libgomp.so.1: icu-mortality and boosting fail", "Run `apt install libgomp1`."
+        )
+    return Check("OpenMP", "ok", "libgomp.so.1")
+
+
 LOOKS: dict[str, Callable[[Any], Check]] = {
     "Python": _python,
     "versions": _versions,
@@ -172,5 +186,6 @@ LOOKS: dict[str, Callable[[Any], Check]] = {
     "storage": _storage,
     "devices": _devices,
     "server": _server,
+    "OpenMP": _openmp,
 }
 """What is looked at, in the order of what depends on what."""

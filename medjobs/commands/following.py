@@ -17,12 +17,20 @@ if TYPE_CHECKING:
 @click.argument("job")
 @click.option("--json", "raw", is_flag=True, help="Print one JSON object per event.")
 def watch(job: str, raw: bool) -> int:
-    """Follow a JOB's events until it ends; the exit code is 0 where it succeeded."""
+    """Follow a JOB's events until it ends; the exit code is 0 where it succeeded.
+
+    A training is drawn with its curves where there is a terminal.
+    """
     from medjobs import reference
     from medjobs.client import Client
 
     with Client() as client:
         found = reference.find(client, job)
+        if found.kind == "training" and not raw and sys.stdout.isatty():
+            from medjobs import curves
+            from medjobs.commands.train import outcome
+
+            return outcome(client, curves.watch(found))
         for event in found.events():
             click.echo(_line(event, raw))
             sys.stdout.flush()

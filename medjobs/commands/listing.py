@@ -1,4 +1,4 @@
-"""What there is: `jobs`, `show`, `models`, `workers`."""
+"""What there is: `jobs`, `show`, `workers`."""
 
 from __future__ import annotations
 
@@ -72,9 +72,10 @@ def moment(text: str) -> str:
 @click.argument("job")
 @as_json_option
 def show(job: str, raw: bool) -> None:
-    """Show one JOB (its id, or the beginning of it): its state, each attempt and why it ended, its findings."""
+    """Show one JOB (its id, or the beginning of it): its state, each attempt and why it ended, what came of it."""
     from medjobs import findings, reference, screen
     from medjobs.client import Client
+    from medjobs.commands.train import outcome
 
     with Client() as client:
         found = reference.find(client, job)
@@ -85,7 +86,9 @@ def show(job: str, raw: bool) -> None:
         rows = [_attempt(attempt) for attempt in found.data["attempts"]]
         drawn = screen.table(("attempt", "worker", "start", "end", "why it ended"), rows, right=("attempt",))
         screen.console().print(drawn if rows else "No worker has taken it yet.")
-        if found.state == "succeeded":
+        if found.state == "succeeded" and found.kind == "training":
+            outcome(client, found)
+        elif found.state == "succeeded":
             result = found.result()
             screen.console().print(findings.drawn(result, ()))
             for line in findings.doubts(result, ()):
@@ -121,28 +124,6 @@ def _attempt(attempt: dict[str, Any]) -> tuple[object, ...]:
     why = ": ".join(str(part) for part in (attempt["outcome"], error.get("code")) if part) or "still running"
     start, end = screen.clock(attempt["started_at"]), screen.clock(attempt["ended_at"])
     return attempt["number"], attempt["worker"], start, end, why
-
-
-@click.command()
-@as_json_option
-def models(raw: bool) -> None:
-    """List the models: their versions, kinds and aliases."""
-    from medjobs import screen
-    from medjobs.client import Client
-
-    with Client() as client:
-        found = client.get("/v1/models")
-    if raw:
-        screen.as_json(found)
-        return
-    rows = [_model(model) for model in found["models"]]
-    screen.console().print(screen.table(("model", "kind", "versions", "aliases", "summary"), rows))
-
-
-def _model(model: dict[str, Any]) -> tuple[object, ...]:
-    aliases = ", ".join(f"{name} = {number}" for name, number in model["aliases"].items())
-    versions = ", ".join(str(version["version"]) for version in model["versions"])
-    return model["name"], model["kind"], versions, aliases, model["versions"][0]["summary"]
 
 
 @click.command()

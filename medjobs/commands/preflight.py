@@ -89,7 +89,7 @@ def _models(only: Sequence[str]) -> dict[str, ModelVersion]:
 
 
 def _image(header: Header) -> str:
-    from models.diagnosis.contract import MODALITIES
+    from imaging.terms import MODALITIES
 
     # A Modality outside the standard's list could be anything, a name for one.
     sort = header.modality if header.modality in MODALITIES else header.format

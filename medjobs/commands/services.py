@@ -14,7 +14,7 @@ from medjobs.failing import Trouble
 @click.option("--pool", type=click.Choice(["inference", "long"]), default="inference", show_default=True, help="Sort.")
 @click.option("--devices", default="auto", show_default=True, help="auto, cpu, or GPU numbers such as 0,1.")
 def worker(pool: str, devices: str) -> None:
-    """Start one worker process per device, in the foreground; SIGTERM drains it."""
+    """Start an inference worker per device, or one long worker for all, in the foreground; SIGTERM drains them."""
     _become("workers", "--pool", pool, "--devices", devices)
 
 

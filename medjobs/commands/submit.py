@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, readable=True, path_type=Path))
+@click.argument("files", nargs=-1, type=click.Path(exists=True, readable=True, path_type=Path))
+@click.option("--data", multiple=True, metavar="JSON", help="An input as JSON, for kinds that take it; repeatable.")
 @click.option("--kind", default="diagnosis", show_default=True, help="Kind of job.")
 @click.option("--model", help="Model, as name, name@version or name@alias.  [default: the kind's]")
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter of the kind; repeatable.")
@@ -25,19 +26,27 @@ if TYPE_CHECKING:
 @click.option("--wait", is_flag=True, help="Wait for the end, then show the findings and save the pictures.")
 @click.option("--save", type=click.Path(file_okay=False, path_type=Path), help="Folder for pictures and report.")
 @click.option("--json", "raw", is_flag=True, help="Print the job, or with --wait its result, as JSON.")
-def submit(files: Sequence[Path], wait: bool, save: Path | None, raw: bool, **chosen: Any) -> int:
-    """Upload FILES and submit them as one job, one item per file.
+def submit(files: Sequence[Path], data: Sequence[str], wait: bool, save: Path | None, raw: bool, **chosen: Any) -> int:
+    """Upload FILES and submit them as one job, one item per file (a table of patients: one per patient).
 
-    A folder stands for the files in it, a .zip for the images in it. With --wait, pictures and report are saved in
-    --save, or in ./medjobs-ID. The exit code is 0 where at least one item succeeded.
+    A folder stands for the files in it, a .zip for the images in it. A patient is a JSON file or --data:
+
+    \b
+      medjobs submit --kind prediction --wait \\
+        --data '{"static": {"Age": 54}, "observations": [{"time": 2.5, "name": "HR", "value": 88}]}'
+
+    With --wait, pictures and report are saved in --save, or in ./medjobs-ID. The exit code is 0 where at least one
+    item succeeded.
     """
     from medjobs import reference
     from medjobs.client import Client
     from medjobs.failing import USAGE, Trouble
 
     paths = reference.files(files)
-    if not paths:
-        raise Trouble("The folder holds no files.", "Name files, or a folder with files in it.", USAGE)
+    inline = [reference.json_object(text, "--data") for text in data]
+    if not paths and not inline:
+        happened = "The folder holds no files." if files else "There is nothing to submit."
+        raise Trouble(happened, "Name files, a folder with files in it, or --data JSON.", USAGE)
     options = {
         "model": chosen["model"],
         "priority": chosen["priority"],
@@ -45,11 +54,13 @@ def submit(files: Sequence[Path], wait: bool, save: Path | None, raw: bool, **ch
         "labels": reference.pairs(chosen["labels"], "--label") or None,
     }
     with Client() as client:
-        job = client.submit(chosen["kind"], *upload(client, paths), **options)
+        inputs = [*upload(client, paths), *({"data": one} for one in inline)]
+        job = client.submit(chosen["kind"], *inputs, **options)
         if not wait and save is None:
             return _accepted(job, raw)
         finish(job)
-        return show_result(job, [str(path) for path in paths], save, raw)
+        names = [*map(str, paths), *(f"--data {number + 1}" for number in range(len(inline)))]
+        return show_result(job, names, save, raw)
 
 
 def upload(client: Client, paths: Sequence[Path]) -> list[Any]:
@@ -64,17 +75,18 @@ def upload(client: Client, paths: Sequence[Path]) -> list[Any]:
     return inputs
 
 
-def finish(job: Job, timeout: float = math.inf) -> None:
+def finish(job: Job, timeout: float = math.inf, what: str = "", again: str = "") -> None:
     """Wait for the job's end with a progress bar; Ctrl-C leaves the job running and says how to return to it.
 
-    Raises `medjobs.client.WaitTimeout` after `timeout` seconds.
+    `what` stands before the bar, `again` is the command to return with. Raises `medjobs.client.WaitTimeout` after
+    `timeout` seconds.
     """
     from medjobs.client import WaitTimeout
     from medjobs.screen import bar
 
     deadline = time.monotonic() + timeout
     try:
-        with bar(f"Job {job.id}", 1.0) as advance:
+        with bar(what or f"Job {job.id}", 1.0) as advance:
             shown = 0.0
             while not job.ended:
                 if time.monotonic() > deadline:
@@ -85,7 +97,7 @@ def finish(job: Job, timeout: float = math.inf) -> None:
                 shown = max(shown, fraction)
             advance(1.0 - shown)
     except KeyboardInterrupt:
-        click.echo(f"\nThe job goes on. Return to it with `medjobs watch {job.id}`.", err=True)
+        click.echo(f"\nThe job goes on. Return to it with `{again or f'medjobs watch {job.id}'}`.", err=True)
         raise
 
 
@@ -94,16 +106,7 @@ def show_result(job: Job, names: Sequence[str], folder: Path | None, raw: bool) 
     from medjobs.screen import as_json, lines
 
     if job.state != "succeeded":
-        if raw:
-            as_json(job.data)
-            return 1
-        error = job.data.get("error") or {}
-        said = f"{error.get('code', job.state)}: {error.get('detail', '')}".rstrip(": ")
-        click.echo(
-            f"medjobs: The job {job.id} {'was cancelled' if job.state == 'cancelled' else f'failed: {said}'}", err=True
-        )
-        click.echo(f"  do:  See each attempt with `medjobs show {job.id}`.", err=True)
-        return 1
+        return say_failed(job, raw)
     result = job.result()
     if raw and folder is None:
         as_json(result.raw)
@@ -118,6 +121,21 @@ def show_result(job: Job, names: Sequence[str], folder: Path | None, raw: bool) 
     _print(result, names)
     lines([("Job", job.id), ("Files", f"{where}/"), ("Report", saved.get("report.html", ""))])
     return 0
+
+
+def say_failed(job: Job, raw: bool) -> int:
+    """Say why the job did not succeed; returns the exit code, 1."""
+    from medjobs.screen import as_json
+
+    if raw:
+        as_json(job.data)
+        return 1
+    error = job.data.get("error") or {}
+    said = f"{error.get('code', job.state)}: {error.get('detail', '')}".rstrip(": ")
+    ending = "was cancelled" if job.state == "cancelled" else f"failed: {said}"
+    click.echo(f"medjobs: The job {job.id} {ending}", err=True)
+    click.echo(f"  do:  See each attempt with `medjobs show {job.id}`.", err=True)
+    return 1
 
 
 def _print(result: Result, names: Sequence[str]) -> None:
