@@ -13,8 +13,7 @@ import torch
 from imaging.writing import secondary_capture
 from jobs.predicting import ModelVersion
 from models.diagnosis import novelty, weights
-from models.diagnosis.networks import build
-from models.diagnosis.trainer import normalise
+from models.diagnosis.networks import build, normalise
 
 CONTRACT = {
     "modality": ["CR", "OT"], "photometric_interpretation": ["MONOCHROME1", "MONOCHROME2"], "png": True,

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from imaging.writing import secondary_capture
+from jobs.predicting import ModelVersion
+from models.prediction.examples import icu
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,11 @@ class Sample:
 
     bad: bytes = b"neither DICOM nor PNG"
     params: dict[str, Any] = field(default_factory=dict)
+    version: Callable[[Path], ModelVersion] | None = None
+    """A small version, made in a folder, for a kind whose default model this checkout does not hold."""
+
+    cases: Callable[[], bytes] | None = None
+    """A MedMNIST npz: the data set that the params name, for a kind that needs one."""
 
 
 def chest(number: int) -> bytes:
@@ -32,8 +42,42 @@ def chest(number: int) -> bytes:
     )  # fmt: skip
 
 
+def small_set(number: int) -> bytes:
+    """An npz as MedMNIST's of 60 images a part, of two classes."""
+    random, packed = np.random.default_rng(number), io.BytesIO()
+    arrays: dict[str, Any] = {}
+    for part in ("train", "val", "test"):
+        arrays[f"{part}_images"] = random.integers(0, 256, (60, 28, 28)).astype(np.uint8)
+        arrays[f"{part}_labels"] = np.arange(60)[:, None] % 2
+    np.savez(packed, **arrays)
+    return packed.getvalue()
+
+
+def made_up_prediction(folder: Path) -> ModelVersion:
+    """Loads torch, so its module is imported only here."""
+    from tests.prediction_version import version
+
+    return version(folder)
+
+
 SAMPLES: dict[str, Sample] = {
+    "dataset": Sample(small_set),
     "diagnosis": Sample(chest, params={"explain": True}),
+    "prediction": Sample(
+        lambda number: json.dumps(icu(number + 1)).encode(), b"neither JSON nor a table", version=made_up_prediction
+    ),
+    "training": Sample(
+        params={
+            "kind": "diagnosis",
+            "dataset": "noise",
+            "recipe": "cnn-basic",
+            "name": "noise",
+            "overrides": {"epochs": 1, "baseline_epochs": 1},
+        },
+        cases=lambda: small_set(0),
+    ),
     "toy-mean": Sample(lambda number: bytes([number + 1, number + 3]), b"BAD", {"artifact": True}),
+    "toy-scale": Sample(lambda number: b"%d" % (number + 1), b"no number"),
+    "toy-train": Sample(params={"steps": 4}),
     "toy-steps": Sample(params={"steps": 4, "step_s": 0.0}),
 }

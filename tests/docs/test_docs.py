@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import importlib
 import re
+import shlex
 import subprocess
 import tomllib
 from pathlib import Path
 
+import click
 import pytest
 
 from jobs.states import TRANSITIONS, Outcome, State
+from medjobs.reference import values
+from models.data.options import OPTIONS
+from models.registry import kinds
 from tests.docs.generate import ROOT, TABLES, between
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -60,13 +65,94 @@ def test_every_make_target_named_in_a_document_exists() -> None:
         assert named <= targets, f"{document.name} names {named - targets}"
 
 
-def test_every_medjobs_command_named_in_a_document_exists() -> None:
+def typed_commands(text: str) -> list[list[str]]:
+    """The words after `medjobs` of every command in a fenced block (its continued lines joined) or in backticks."""
+    blocks = [body for kind, body in re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL) if not kind]
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    found = [re.match(r"\s*(?:\$ )?(?:\.venv/bin/)?medjobs (.+)", line) for line in lines]
+    found += [re.match(r"(?:\.venv/bin/)?medjobs (.+)", code, re.DOTALL) for code in re.findall(r"`([^`]+)`", prose)]
+    return [shlex.split(one.group(1), comments=True) for one in found if one is not None]
+
+
+def check_command(words: list[str], whole: bool) -> None:
+    """Raise where `medjobs` has no such command, subcommand or option, or, if `whole`, where something is missing."""
     from medjobs.main import main
 
-    known = set(main.commands)
-    for document in DOCUMENTS:
-        for named in re.findall(r"(?:^|`|\$ )medjobs ([a-z]+)", document.read_text(), re.MULTILINE):
-            assert named in known, f"{document.name} names `medjobs {named}`"
+    command: click.Command = main
+    context = click.Context(main)
+    while isinstance(command, click.Group):
+        if not words or words[0].startswith("-"):
+            break
+        name, *words = words
+        found = command.get_command(context, name)
+        assert found is not None, f"there is no command {name}"
+        command, context = found, click.Context(found, parent=context)
+    given, _, _ = command.make_parser(context).parse_args(words)
+    for parameter in command.params:
+        empty = given.get(parameter.name or "") in (None, (), [])
+        assert not (whole and parameter.required and empty), f"{parameter.name} is missing"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_medjobs_command_in_a_document_can_be_typed(document: Path) -> None:
+    for words in typed_commands(document.read_text()):
+        try:
+            check_command(words, whole=len(words) > 2)
+        except (AssertionError, click.UsageError) as error:
+            raise AssertionError(f"{document.name}: medjobs {shlex.join(words)}: {error}") from error
+
+
+def options_of(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """The arguments, and the values of every option, of a command whose options all take one."""
+    arguments: list[str] = []
+    options: dict[str, list[str]] = {}
+    rest = iter(words)
+    for word in rest:
+        if word in ("--watch", "--json"):
+            continue
+        if word.startswith("--"):
+            options.setdefault(word, []).append(next(rest))
+        else:
+            arguments.append(word)
+    return arguments, options
+
+
+EVERY_COMMAND = [(document.name, words) for document in DOCUMENTS for words in typed_commands(document.read_text())]
+
+
+def test_the_options_of_data_sets_in_the_documents_are_those_of_their_formats() -> None:
+    added = [options_of(words[2:])[1] for _, words in EVERY_COMMAND if words[:2] == ["data", "add"] and len(words) > 2]
+    for options in added:
+        (form,) = options["--format"]
+        if form != "FORMAT":
+            OPTIONS[form].model_validate(values(options.get("--option", ()), "--option"))
+    assert {form for options in added for form in options["--format"]} >= set(OPTIONS) - {"molecules"}
+
+
+def test_the_recipes_and_settings_of_trainings_in_the_documents_exist() -> None:
+    trainings = [options_of(words[1:]) for _, words in EVERY_COMMAND if words[0] == "train" and len(words) > 1]
+    for (kind, *_), options in trainings:
+        if kind != "KIND":
+            recipes = kinds()[kind].recipes
+            assert set(options.get("--recipe", ())) <= set(recipes)
+            recipe = recipes[options.get("--recipe", [next(iter(recipes))])[0]] if recipes else None
+            assert recipe is None or recipe.model_validate(values(options.get("--set", ()), "--set"))
+
+
+def test_a_command_that_cannot_be_typed_is_found() -> None:
+    text = "```\nmedjobs data add x --form y z  # no\nmedjobs up \\\n  --port 0\n```\nUse `medjobs submit FILE`."
+    add, up, submit = typed_commands(text)
+    assert up == ["up", "--port", "0"]
+    assert submit == ["submit", "FILE"]
+    check_command(up, whole=True)
+    for wrong in (["data", "nothing"], ["data", "add", "x", "--form", "y", "z", "--nothing"], ["nothing"]):
+        with pytest.raises((AssertionError, click.UsageError)):
+            check_command(wrong, whole=True)
+    with pytest.raises(AssertionError, match="form is missing"):
+        check_command(["data", "add", "x", "z"], whole=True)
+    assert add[:3] == ["data", "add", "x"]
+    assert len(typed_commands((ROOT / "docs/training.md").read_text())) > 15
 
 
 def test_the_changelog_has_the_version_that_is_built() -> None:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
-import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,38 +17,11 @@ import pytest
 import redis
 from PIL import Image
 
-from medjobs.client import Client
+from tests.services.home import Home
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples/data").glob("*.dcm"))
 MARKER = "Zyxwvutsr"
-
-
-class Home:
-    """A user's home folder with `medjobs up` running in it, from `.venv/bin` as in the README."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.medjobs = folder, folder / ".medjobs"
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("MEDJOBS_")}
-        self.environment = {**kept, "HOME": str(folder)}
-        self.screen = folder / "screen"
-        command = [sys.executable, "-P", "-m", "medjobs", "up", "--port", "0", "--flower-port", "0", "--devices", "cpu"]
-        with self.screen.open("w") as out:
-            self.up = subprocess.Popen(command, env=self.environment, cwd=folder, stdout=out, stderr=out)
-        deadline = time.monotonic() + 120
-        while "Ctrl-C" not in self.screen.read_text():
-            assert self.up.poll() is None, self.screen.read_text()
-            assert time.monotonic() < deadline, self.screen.read_text()
-            time.sleep(0.1)
-        self.url = (self.medjobs / "url").read_text().strip()
-        self.token = (self.medjobs / "token").read_text().strip()
-
-    def client(self) -> Client:
-        return Client(self.url, self.token)
-
-    def stop(self) -> None:
-        self.up.send_signal(signal.SIGINT)
-        self.up.wait(30)
 
 
 @pytest.fixture(scope="module")

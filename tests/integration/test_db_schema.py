@@ -7,13 +7,17 @@ import threading
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
-from db import schema
+from db import datasets, jobs, models, reading, schema
 from db.engine import Database
+from db.records import Completion, NewJob
 from db.rows import Row
+from jobs.ids import new_id
+from jobs.states import State
 
 
 def constraints(db: Database) -> dict[str, dict[str, str]]:
@@ -84,3 +88,48 @@ def test_given_several_processes_that_start_when_each_upgrades_then_all_end_at_t
             thread.join()
         assert failed == []
         assert schema.current(url) == schema.newest()
+
+
+OLD_ROWS = (
+    "INSERT INTO callers (id, name, webhook_secret, created_at) VALUES (1, 'lab', 's', 1.0)",
+    "INSERT INTO blobs (digest, size, created_at, idle_since) VALUES ('sha256:{0:0>64}', 5, 1.0, 1.0)",
+    "INSERT INTO holdings (caller_id, digest, media_type, created_at) VALUES (1, 'sha256:{0:0>64}', 'a/b', 1.0)",
+    "INSERT INTO jobs (id, caller_id, kind, pool, state, priority, model_name, model_version, inputs, params, labels,"
+    " seed, timeout_s, created_at) VALUES ('waiting', 1, 'diagnosis', 'inference', 'queued', 5, 'chest-pneumonia', 1,"
+    " '[]', '{{}}', '{{}}', 0, 60.0, 1.0)",
+    "INSERT INTO jobs (id, caller_id, kind, pool, state, priority, inputs, params, labels, seed, timeout_s, created_at,"
+    " started_at, finished_at, attempt, fence) VALUES ('ended', 1, 'diagnosis', 'inference', 'succeeded', 5,"
+    " '[]', '{{}}', '{{}}', 0, 60.0, 1.0, 2.0, 3.0, 1, 1)",
+    "INSERT INTO results (job_id, fence, result, created_at) VALUES ('ended', 1, '{{\"items\": [1]}}', 3.0)",
+)
+"""What a database of the first release may hold; written out, because today's classes write today's columns."""
+
+
+@pytest.mark.parametrize("sort", ["sqlite", "postgresql"])
+def test_given_a_database_of_the_first_release_with_rows_when_upgraded_then_all_are_there_and_the_new_parts_work(
+    sort: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    server = request.getfixturevalue("postgres_server") if sort == "postgresql" else None
+    url = f"sqlite:///{tmp_path / 'old.db'}" if server is None else server.url(server.fresh())
+    database = Database(url)
+    with database.write() as connection:
+        command.upgrade(schema._config(connection), "0001")
+        for statement in OLD_ROWS:
+            connection.execute(text(statement.format(7)))
+    assert schema.current(url) == "0001"
+
+    schema.upgrade(url)
+
+    assert schema.current(url) == schema.newest() != "0001"
+    result = reading.result(database, "ended")
+    assert result is not None
+    assert result.result == {"items": [1]}
+    assert [view.pins for view in reading.listing(database, 1)] == [None, None]
+    [claim] = jobs.claim(database, ["waiting"], "w1", 30.0, "inference")
+    assert (claim.model_name, claim.model_version, claim.pins) == ("chest-pneumonia", 1, None)
+    reserved = models.reserve(database, claim.id, claim.fence, name="lung", kind="diagnosis", content="c" * 64)
+    assert reserved == models.Reserved(1, False)
+    assert jobs.complete(database, [Completion("waiting", claim.fence, State.CANCELLED)]) == {"waiting"}
+    job = NewJob(new_id(), 1, "dataset", "inference", digests=[f"sha256:{7:0>64}"])
+    assert datasets.create(database, job, "old-films", "d" * 64, max_queued=10).new
+    database.close()

@@ -13,13 +13,19 @@ from imaging.drawing import png
 from imaging.writing import secondary_capture
 from jobs.predicting import Source
 from models.catalogue import catalogue
-from models.data.medmnist import read
+from models.data.canonical import TEST, fingerprint
+from models.data.formats.medmnist import read
+from models.data.options import MedmnistOptions
 from models.diagnosis import accuracy, metrics
 from models.diagnosis.kind import DiagnosisItem, DiagnosisParams
 from models.diagnosis.predictor import load
-from models.diagnosis.recipes import SHIPPED
 
-NAMES = sorted(SHIPPED)
+NAMES = sorted(accuracy.FILES)
+OPTIONS = {
+    "chest-pneumonia": MedmnistOptions(classes=("normal", "pneumonia"), fit="centre-square"),
+    "breast-malignancy": MedmnistOptions(classes=("malignant", "normal or benign")),
+}
+"""What was said of each data set when it was added."""
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -31,16 +37,16 @@ def test_given_the_test_part_when_recomputed_then_every_figure_agrees_with_the_c
 
 @pytest.mark.parametrize("name", NAMES)
 def test_given_the_training_data_when_fingerprinted_then_it_is_what_the_card_names(name: str, test_data: Path) -> None:
-    data = read(test_data / "imaging" / SHIPPED[name].file)
+    data = read([test_data / "imaging" / accuracy.FILES[name]], OPTIONS[name])
 
-    assert data.fingerprint == catalogue().resolve(name).manifest["data"]["fingerprint"]
+    assert fingerprint(data) == catalogue().resolve(name).manifest["data"]["fingerprint"]
 
 
 def test_given_test_images_as_dicom_and_png_when_diagnosed_then_both_give_the_networks_own_answers(
     test_data: Path, tmp_path: Path
 ) -> None:
-    part = read(test_data / "imaging" / "pneumoniamnist.npz").test
-    assert part is not None
+    data = read([test_data / "imaging" / "pneumoniamnist.npz"], MedmnistOptions())
+    part = data.take(data.part(TEST))
     predictor = load(catalogue().resolve("chest-pneumonia"), "cpu")
     quick = DiagnosisParams(explain=False)
     answers = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import time
 import zipfile
 from collections.abc import Iterator
@@ -46,6 +47,9 @@ def test_a_file_becomes_a_result_with_its_provenance(stack: Stack) -> None:
     known = result.provenance
     assert known["inputs"] == job.inputs
     assert (known["seed"], known["attempt"], known["device"], known["precision"]) == (7, 1, "cpu", "float64")
+    assert {"python", "numpy", "medjobs"} <= set(known["libraries"])
+    assert (known["threads"], known["pins"]) == (1, {})
+    assert known["device_name"]
     assert set(known["timings"]) == {"decode_s", "predict_s", "encode_s", "total_s"}
 
 
@@ -106,13 +110,26 @@ def test_inline_data_and_archives_become_items(light: Stack) -> None:
     light.wait([job_id])
     items = light.result(job_id)["items"]
     assert [item.get("mean") for item in items] == [1.5, 2.0, None, 4.0, 6.0]
-    light.until(
-        lambda: not any((light.settings.home / "scratch").rglob("*")) or _empty(light.settings.home / "scratch")
-    )
+    light.until(lambda: _empty(light.settings.home / "scratch"))
+
+
+def test_the_lines_of_files_become_items_in_order(light: Stack) -> None:
+    """Given a kind that splits files, then each line is an item, and a file that has none is one error."""
+    light.worker()
+    inputs = [light.put(content) for content in (b"1\n2\nx\n", b"no\0lines", b"4")]
+    (job_id,) = light.submit(light.new(inputs, "toy-scale", model_name="toy-scale", model_version=1))
+    (job,) = light.wait([job_id])
+    assert job.state == "succeeded", job.error
+    items = light.result(job_id)["items"]
+    assert [item.get("scaled", item.get("error", {}).get("code")) for item in items] == [
+        2.0, 4.0, "bad-attribute", "bad-input", 8.0,
+    ]  # fmt: skip
+    assert [item["error"]["item"] for item in items if "error" in item] == [2, 3]
 
 
 def _empty(folder: Path) -> bool:
-    return not [path for path in folder.rglob("*") if path.is_file()]
+    # os.walk passes over a folder that is deleted meanwhile; Path.rglob raises.
+    return not any(files for _, _, files in os.walk(folder))
 
 
 def test_deleted_bytes_are_an_item_error(light: Stack) -> None:

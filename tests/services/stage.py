@@ -5,62 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from flask.testing import FlaskClient
-from pydantic import BaseModel, Field
 from werkzeug.test import TestResponse
 
 from api import create_app
 from api.services import EXTENSION, Services
-from db import callers, jobs
+from db import callers, jobs, models
 from db.engine import Database
-from db.records import Completion, StoredArtifact
-from jobs.kinds import Kind, Params
+from db.records import Completion, NewVersionRow, StoredArtifact
 from jobs.settings import Settings
 from jobs.states import State
+from registry.content import content_of, described, put
 
 NO_REDIS = "redis://127.0.0.1:1/0"
 """Nothing listens there: what is tested here must do without."""
 
-
-class Nested(BaseModel):
-    """A parameter with members of its own."""
-
-    ratio: float = Field(default=0.5, ge=0, le=1, allow_inf_nan=False)
-
-
-class PictureParams(Params):
-    """Parameters of every sort."""
-
-    explain: bool = True
-    level: int = Field(default=1, ge=1, le=5)
-    mode: Literal["fast", "exact"] = "fast"
-    nested: Nested = Nested()
-
-
-class PictureItem(BaseModel):
-    """An entry of the result."""
-
-    score: float
-
-
-class Patient(BaseModel):
-    """Inline data."""
-
-    age: int = Field(alias="Age", ge=0)
-    visits: list[Nested] = []
-
-
-def kinds(shipped: Path) -> tuple[Kind, ...]:
-    """One kind with models and both sorts of input, one of files alone, one without anything."""
-    both = {"params": PictureParams, "item": PictureItem, "shipped": shipped, "default_model": "pictures"}
-    return (
-        Kind(name="picture", summary="Pictures.", data=Patient, max_inputs=5, timeout_s=77.0, **both),
-        Kind(name="files-only", summary="Files.", params=Params, item=PictureItem),
-        Kind(name="nothing", summary="No inputs.", params=Params, item=PictureItem, files=False, min_inputs=0,
-             max_inputs=0, pool="long"),
-    )  # fmt: skip
+SCORE = {"score": 0.25}
+TOO_SLOW = {"code": "timeout", "title": "Timed out", "detail": "Too slow.", "retryable": False, "item": None}
 
 
 def ship_models(folder: Path) -> None:
@@ -70,6 +33,7 @@ def ship_models(folder: Path) -> None:
         place.mkdir(parents=True)
         manifest = {"name": name, "version": version, "kind": kind, "summary": f"{name} {version}", "weights": None}
         (place / "manifest.json").write_text(json.dumps(manifest))
+        (place / "card.md").write_text(f"# {name} {version}")
     (folder / "pictures" / "aliases.json").write_text('{"production": 1, "candidate": 2}')
     (folder / "strangers" / "aliases.json").write_text('{"production": 1}')
 
@@ -97,6 +61,11 @@ class Stage:
         self.here: Services = self.app.extensions[EXTENSION]
         self.tokens = tokens
         self.client: FlaskClient = self.app.test_client()
+        self.shipped = self.stored()
+
+    def stored(self) -> set[Path]:
+        """The files in the storage; `shipped` are those that were there before the test."""
+        return {path for path in (self.settings.home / "files").rglob("*") if path.is_file()}
 
     def call(self, method: str, path: str, *, who: str | None = "lab", **rest: Any) -> TestResponse:
         """A request with the token of `who`."""
@@ -113,6 +82,10 @@ class Stage:
         """POST."""
         return self.call("POST", path, **rest)
 
+    def put(self, path: str, **rest: Any) -> TestResponse:
+        """PUT."""
+        return self.call("PUT", path, **rest)
+
     def upload(self, content: bytes = b"bytes", **rest: Any) -> str:
         """The id of an uploaded file."""
         answer = self.post("/v1/files", data=content, **rest)
@@ -126,13 +99,49 @@ class Stage:
         assert answer.status_code == 202, answer.text
         return dict(answer.json)  # type: ignore[arg-type]
 
-    def start(self, job_id: str) -> int:
+    def dataset(
+        self, name: str = "scans", *, who: str = "lab", content: bytes = b"npz", **fields: Any
+    ) -> dict[str, Any]:
+        """A data set that was accepted."""
+        body = {"name": name, "format": "pixels", "files": [self.upload(content, who=who)], **fields}
+        answer = self.post("/v1/datasets", json=body, who=who)
+        assert answer.status_code == 202, answer.text
+        return dict(answer.json)  # type: ignore[arg-type]
+
+    def start(self, job_id: str, pool: str = "inference") -> int:
         """Claim a job as a worker would; its fence."""
-        [claim] = jobs.claim(self.here.database, [job_id], "w1", 60, "inference")
+        [claim] = jobs.claim(self.here.database, [job_id], "w1", 60, pool)
         return claim.fence
 
-    def end(self, job_id: str, state: State = State.SUCCEEDED, files: Mapping[str, tuple[str, bytes]] = {}) -> None:
-        """Run a job to its end; `files`: name -> (media type, content)."""
+    def train(self, job_id: str, name: str, manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> int:
+        """End a long job with a new version of the model `name`; its number."""
+        fence, database = self.start(job_id, "long"), self.here.database
+        content = content_of(described(files))
+        reserved = models.reserve(database, job_id, fence, name=name, kind="picture", content=content)
+        assert reserved is not None
+        stored = put(self.here.storage, files)
+        version = NewVersionRow(name, reserved.number, content, dict(manifest), stored)
+        result = {
+            "kind": "teaching",
+            "model": None,
+            "items": [SCORE],
+            "artifacts": [],
+            "warnings": [],
+            "provenance": {},
+        }
+        done = Completion(job_id, fence, State.SUCCEEDED, result=result, version=version)
+        assert jobs.complete(database, [done]) == {job_id}
+        return reserved.number
+
+    def end(
+        self,
+        job_id: str,
+        state: State = State.SUCCEEDED,
+        files: Mapping[str, tuple[str, bytes]] = {},
+        item: Mapping[str, Any] = SCORE,
+        error: Mapping[str, Any] = TOO_SLOW,
+    ) -> None:
+        """Run a job to its end; `files`: name -> (media type, content); `item`, `error`: what comes of it."""
         fence = self.start(job_id)
         for name, (_, content) in files.items():
             self.here.storage.put_artifact(job_id, fence, name, content)
@@ -142,15 +151,14 @@ class Stage:
             {"name": one.name, "media_type": one.media_type, "item": 0, "href": f"{href}/{one.name}"} for one in stored
         ]
         result = {
-            "kind": "picture", "model": {"name": "pictures", "version": 1}, "items": [{"score": 0.25}],
+            "kind": "picture", "model": {"name": "pictures", "version": 1}, "items": [dict(item)],
             "artifacts": named, "warnings": [], "provenance": {"device": "cpu"}, "disclaimer": "Research use only.",
         }  # fmt: skip
-        error = {"code": "timeout", "title": "Timed out", "detail": "Too slow.", "retryable": False, "item": None}
         done = Completion(
             job_id, fence, state,
             result=result if state is State.SUCCEEDED else None,
             artifacts=stored,
-            error=error if state is State.FAILED else None,
+            error=dict(error) if state is State.FAILED else None,
         )  # fmt: skip
         assert jobs.complete(self.here.database, [done]) == {job_id}
 
@@ -161,7 +169,7 @@ def problem(answer: TestResponse, status: int, code: str) -> dict[str, Any]:
     assert answer.content_type == "application/problem+json"
     body: dict[str, Any] = json.loads(answer.text)
     assert {"type", "title", "status", "detail", "code"} <= set(body) <= {
-        "type", "title", "status", "detail", "code", "errors", "error", "incident",
+        "type", "title", "status", "detail", "code", "errors", "error", "incident", "figures", "reasons",
     }  # fmt: skip
     assert (body["code"], body["status"], body["type"]) == (code, status, f"/docs#{code}")
     assert len(body["detail"]) > 10

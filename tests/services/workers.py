@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from broker.dispatch import Dispatcher
 from db import files, jobs, reading
 from db.callers import create_token
@@ -113,9 +115,15 @@ class Stack:
         """Start a worker of one device in one process."""
         return self._start(["workers", "--pool", pool, "--device", "cpu"])
 
-    def supervised(self, pool: str = "inference") -> Process:
+    def supervised(self, pool: str = "inference", devices: str = "cpu") -> Process:
         """Start a supervisor with its worker."""
-        return self._start(["workers", "--pool", pool, "--devices", "cpu"])
+        return self._start(["workers", "--pool", pool, "--devices", devices])
+
+    def children(self) -> list[psutil.Process]:
+        """The processes in which long jobs run."""
+        alive = [psutil.Process(process.pid) for process in self.processes if process.alive()]
+        below = [child for process in alive for child in process.children(recursive=True)]
+        return [child for child in below if "spawn" in " ".join(child.cmdline())]
 
     def keeper(self) -> Process:
         """Start a keeper."""

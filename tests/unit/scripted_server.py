@@ -69,7 +69,7 @@ def scripted(answer: Callable[[Seen], Answer]) -> Iterator[tuple[str, list[Seen]
             self.rfile.readline()
             return b"".join(parts)
 
-        do_GET = do_POST = do_DELETE = _serve
+        do_GET = do_POST = do_PUT = do_DELETE = _serve
 
         def log_message(self, format: str, *args: Any) -> None:
             pass

@@ -141,6 +141,12 @@ def test_a_broken_stream_is_resumed_after_its_last_event() -> None:
     assert asked == ["0", "2"]
 
 
+def test_a_stream_whose_server_has_gone_ends_in_an_error_that_says_what_to_do() -> None:
+    with pytest.raises(MedjobsError, match="medjobs up") as caught:
+        list(module.Job(Client("http://127.0.0.1:9", "t", retries=1), job("running")).events())
+    assert caught.value.code == "unreachable"
+
+
 def test_a_listing_follows_its_cursor_and_stops_at_the_limit() -> None:
     def page(seen: Seen) -> Answer:
         asked = parse_qs(urlsplit(seen.path).query)

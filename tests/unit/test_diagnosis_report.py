@@ -16,7 +16,8 @@ from imaging.drawing import png
 from imaging.pngfile import pixels
 from jobs.results import DISCLAIMER, Report
 from models.diagnosis.plots import reliability, roc
-from models.diagnosis.report import MOST_PICTURE_BYTES, flat, like, render
+from models.diagnosis.report import MOST_PICTURE_BYTES, like, render
+from models.page import flat
 
 EVIL = "<script>alert('x')</script>\"'&"
 FIGURE = {"value": 0.9712, "low": 0.95, "high": 0.99}

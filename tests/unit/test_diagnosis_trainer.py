@@ -1,19 +1,23 @@
-"""Training: it learns, repeats itself bit for bit, tells its progress, and augments within its bounds."""
+"""Training a diagnosis network: it learns, fits its recipe to the data, and augments within its bounds."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 
 import numpy as np
 import pytest
 import torch
 
-from models.data.medmnist import Part
-from models.diagnosis.augment import Augmentation, augment, views
-from models.diagnosis.networks import CnnBasic, build
-from models.diagnosis.trainer import Progress, Recipe, normalise, train
-
-SMALL = Recipe(options={"width": 4}, epochs=4, batch=16, ema=0.9, precision="fp32")
+from jobs.errors import DatasetInvalid, InputError
+from jobs.predicting import ModelVersion
+from models.data.canonical import ImageSet
+from models.diagnosis.augment import augment, views
+from models.diagnosis.fitting import ImageTask, architecture, baseline, together
+from models.diagnosis.networks import CnnBasic, build, normalise
+from models.diagnosis.recipes import RECIPES, Augmentation, ChestPneumonia, DiagnosisRecipe, Simple
+from models.diagnosis.trainer import parted, train
+from models.training.session import Session
+from tests.diagnosis_data import SMALL, bright_or_dark
 
 
 @pytest.fixture(autouse=True)
@@ -21,50 +25,91 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def bright_or_dark(count: int = 64) -> Part:
-    random = np.random.default_rng(0)
-    labels = np.arange(count) % 2
-    images = random.integers(0, 100, (count, 28, 28)) + 120 * labels[:, None, None]
-    return Part(images.astype(np.uint8), labels.astype(np.int64))
+def fitted(data: ImageSet, recipe: DiagnosisRecipe, seed: int = 0) -> torch.nn.Module:
+    parts = parted(data, recipe)
+    session = Session.local(data, recipe, seed)
+    return session.fit("network", ImageTask(parts.train, parts.validation, recipe, parts.positive), recipe.epochs)
 
 
-@pytest.mark.parametrize(
-    "recipe", [replace(SMALL, epochs=8), replace(SMALL, epochs=8, precision="bf16"), Recipe.baseline(2)]
-)
-def test_a_plain_difference_is_learnt(recipe: Recipe) -> None:
-    part = bright_or_dark()
-    network = train(part, 2, recipe, seed=0)
+@pytest.mark.parametrize("recipe", [SMALL, SMALL.model_copy(update={"precision": "bf16"}), Simple(epochs=4, batch=16)])
+def test_a_plain_difference_is_learnt(recipe: DiagnosisRecipe) -> None:
+    data = bright_or_dark()
+    network = fitted(data, recipe)
+    test = data.take(data.part(2))
     with torch.no_grad():
-        found = network(normalise(part.images)).argmax(dim=1).numpy()
-    assert (found == part.labels).mean() >= 0.9
+        found = network(normalise(test.images)).argmax(dim=1).numpy()
+    assert (found == test.labels).mean() >= 0.9
     assert next(network.parameters()).dtype == torch.float32
     assert not network.training
 
 
-def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
-    part = bright_or_dark(32)
-    first, again, other = (train(part, 2, SMALL, seed).state_dict() for seed in (3, 3, 4))
-    assert all(torch.equal(first[name], again[name]) for name in first)
-    assert any(not torch.equal(first[name], other[name]) for name in first)
+def test_a_training_image_that_validation_holds_too_is_left_out() -> None:
+    data = bright_or_dark()
+    data.images[data.part(0)[:3]] = data.images[data.part(1)[:3]]
+    parts = parted(data, SMALL)
+    assert parts.dropped == 3
+    assert len(parts.train) == data.counts()["train"] - 3
 
 
-def test_progress_is_told_each_epoch_and_ends_at_the_last_step() -> None:
-    told: list[Progress] = []
-    train(bright_or_dark(40), 2, SMALL, 0, told.append)
-    assert [one.epoch for one in told if one.step % 3 == 0] == [1, 2, 3, 4]
-    assert (told[-1].step, told[-1].steps, told[-1].eta) == (12, 12, 0.0)
-    assert all(np.isfinite(one.loss) for one in told)
+def test_a_part_without_both_classes_is_refused_by_name() -> None:
+    data = bright_or_dark()
+    labels = data.labels.copy()
+    labels[data.part(1)] = 0
+    with pytest.raises(DatasetInvalid, match="validation"):
+        parted(dataclasses.replace(data, labels=labels), SMALL)
 
 
-def test_what_the_callback_raises_stops_the_training() -> None:
-    class Enough(Exception):
-        pass
+def test_a_finding_that_the_data_set_does_not_have_is_refused_with_those_that_it_has() -> None:
+    with pytest.raises(InputError, match="dark, bright"):
+        parted(bright_or_dark(), SMALL.model_copy(update={"positive": "grey"}))
 
-    def stop(progress: Progress) -> None:
-        raise Enough
 
-    with pytest.raises(Enough):
-        train(bright_or_dark(), 2, SMALL, 0, stop)
+def test_of_more_than_two_classes_one_is_the_finding_and_the_others_become_one() -> None:
+    two = bright_or_dark()
+    three = dataclasses.replace(two, labels=np.arange(len(two)) % 3, classes=("a", "b", "c"))
+    with pytest.raises(InputError, match="positive"):
+        parted(three, SMALL)
+    parts = parted(three, SMALL.model_copy(update={"positive": "c"}))
+    assert parts.train.classes == ("not c", "c")
+    assert parts.train.labels.tolist() == (three.labels[three.part(0)] == 2).astype(int).tolist()
+
+
+def test_a_parent_gives_its_weights_and_one_of_another_network_is_refused(tmp_path: object) -> None:
+    data = bright_or_dark()
+    recipe = SMALL.model_copy(update={"epochs": 1.0, "architecture": "resnet18", "width": 4})
+    parts = parted(data, recipe)
+    start = build(*architecture(recipe, parts.train))
+    begun = ImageTask(parts.train, parts.validation, recipe, parts.positive, start).build()
+    assert all(torch.equal(a, b) for a, b in zip(begun.state_dict().values(), start.state_dict().values(), strict=True))
+    manifest = {"network": {"name": "cnn-basic", "config": {}}, "classes": ["dark", "bright"]}
+    session = Session.local(data, recipe, 0)
+    session.parent = ModelVersion("other", 1, "diagnosis", session.work.folder, manifest)
+    with pytest.raises(InputError, match="parent"):
+        train(session)
+
+
+def test_every_recipe_is_data_with_defaults_and_the_default_is_resnet18() -> None:
+    assert next(iter(RECIPES)) == "resnet18"
+    for recipe in RECIPES.values():
+        recipe()
+    assert ChestPneumonia().card.population.startswith("Children")
+    assert baseline(ChestPneumonia()).architecture == "cnn-basic"
+
+
+def test_larger_images_have_a_pool_and_a_larger_dense_layer() -> None:
+    data = bright_or_dark(side=64)
+    assert architecture(DiagnosisRecipe(), data) == ("resnet18", 2, {"width": 32, "pool": True})
+    name, classes, options = architecture(Simple(), data)
+    assert build(name, classes, options)(torch.zeros(1, 1, 64, 64)).shape == (1, 2)
+
+
+def test_members_are_averaged_in_the_order_of_their_numbers() -> None:
+    data = bright_or_dark()
+    torch.manual_seed(0)
+    members = [CnnBasic().eval() for _ in range(3)]
+    x = torch.randn(4, 1, 28, 28)
+    alone = torch.stack([member(x) for member in members]).mean(dim=0)
+    assert torch.allclose(together(list(members), data)(x), alone, atol=1e-6)
 
 
 def test_cnn_basic_has_the_layers_that_its_name_stands_for() -> None:
@@ -84,7 +129,7 @@ def test_a_network_that_does_not_exist_is_refused_by_name() -> None:
 
 
 def test_no_change_at_all_leaves_the_image() -> None:
-    x = normalise(bright_or_dark(4).images)
+    x = normalise(bright_or_dark().images[:4])
     still = Augmentation(shift=0, rotate=0, zoom=0, brightness=0, contrast=0)
     assert torch.allclose(augment(x, still, torch.Generator()), x, atol=1e-5)
 
@@ -95,14 +140,16 @@ def test_chest_images_are_not_mirrored_by_default_and_ultrasound_may_be() -> Non
     still = Augmentation(shift=0, rotate=0, zoom=0, brightness=0, contrast=0)
     kept = augment(x, still, torch.Generator().manual_seed(0))
     assert (kept[:, 0, 14, 2] > 0).all()
-    mirrored = augment(x, replace(still, flip=True), torch.Generator().manual_seed(0))
+    mirrored = augment(x, still.model_copy(update={"flip": True}), torch.Generator().manual_seed(0))
     assert 10 < (mirrored[:, 0, 14, 2] < 0).sum() < 54
 
 
 def test_a_shift_stays_within_its_bound() -> None:
     x = -torch.ones(256, 1, 29, 29)
     x[:, :, 14, 14] = 1.0
-    moved = augment(x, Augmentation(2.0, 0, 0, 0, 0), torch.Generator().manual_seed(1))
+    moved = augment(
+        x, Augmentation(shift=2.0, rotate=0, zoom=0, brightness=0, contrast=0), torch.Generator().manual_seed(1)
+    )
     places = moved.flatten(1).argmax(dim=1)
     rows, columns = places // 29, places % 29
     assert rows.min() >= 12

@@ -130,3 +130,27 @@ def test_given_another_callers_job_then_rerun_is_404_and_for_an_admin_it_needs_t
     job = stage.submit(inputs=[stage.upload()])
     problem(stage.post(f"/v1/jobs/{job['id']}:rerun", who="rival"), 404, "not-found")
     problem(stage.post(f"/v1/jobs/{job['id']}:rerun", who="admin"), 422, "unknown-file")
+
+
+def test_given_a_batch_then_each_reference_is_looked_up_once_and_anew_in_the_next_request(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    real = stage.here.registry.pin
+
+    def pin(reference: str) -> Any:
+        asked.append(reference)
+        return real(reference)
+
+    monkeypatch.setattr(stage.here.registry, "pin", pin)
+    jobs = [
+        GOOD,
+        GOOD,
+        {**GOOD, "model": "pictures@2"},
+        {**GOOD, "model": "pictures@2"},
+        {**GOOD, "model": "nobody"},
+    ] * 3
+    stage.post("/v1/jobs:batch", json={"jobs": jobs, "atomic": False})
+    assert sorted(asked) == ["nobody", "pictures", "pictures@2"]
+    stage.submit()
+    assert sorted(asked) == ["nobody", "pictures", "pictures", "pictures@2"]

@@ -23,7 +23,7 @@ def form(content: bytes = CONTENT, **fields: Any) -> dict[str, Any]:
 
 def leftovers(stage: Stage) -> list[Path]:
     """Whatever lies in the storage."""
-    return [path for path in (stage.settings.home / "files").rglob("*") if path.is_file()]
+    return sorted(stage.stored() - stage.shipped)
 
 
 def test_given_bytes_then_201_with_their_hash_and_the_same_bytes_have_the_same_id(stage: Stage) -> None:

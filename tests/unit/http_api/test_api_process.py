@@ -33,6 +33,7 @@ def test_importing_the_api_imports_no_torch() -> None:
     script = (
         "import sys, api, api.server\n"
         "from models.registry import kinds\nfrom models.catalogue import catalogue\nkinds(); catalogue()\n"
+        "import registry.shipped, models.comparing\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
@@ -200,7 +201,8 @@ def test_what_was_sent_is_marked_and_what_was_not_is_left_to_the_keeper(stage: S
         outgoing.send([Message(job, "picture", "inference", 5)])
     outgoing.close()
     assert [job for batch in wire.batches for job in batch] == ids
-    assert [message.id for message in jobs.to_send(stage.here.database)] == ([] if takes else ids)
+    # Jobs of one millisecond have no order among themselves, so the ids are compared as a set.
+    assert {message.id for message in jobs.to_send(stage.here.database)} == (set() if takes else set(ids))
 
 
 def test_a_job_for_later_is_not_sent_now(stage: Stage) -> None:

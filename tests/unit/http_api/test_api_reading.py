@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from api.schemas import JobBody, JobList, KindList, ModelList, VersionBody, WorkerList
+from api.model_schemas import KindList, ModelDetail, ModelList, VersionBody
+from api.schemas import JobBody, JobList, WorkerList
 from db import audit, jobs, workers
 from jobs.states import State
 from tests.services.stage import Stage, pointers, problem
@@ -196,7 +197,7 @@ def test_given_bytes_that_vanished_then_404_and_not_500(stage: Stage) -> None:
 
 def test_kinds_come_from_the_registry_with_their_schemas_and_models(stage: Stage) -> None:
     listed = KindList.model_validate_json(stage.get("/v1/kinds").text)
-    assert [kind.name for kind in listed.kinds] == ["picture", "files-only", "nothing"]
+    assert [kind.name for kind in listed.kinds] == ["picture", "files-only", "nothing", "dataset", "teaching"]
     kind = stage.get("/v1/kinds/picture").json
     assert kind is not None
     assert kind["params"]["properties"]["level"]["maximum"] == 5
@@ -207,11 +208,29 @@ def test_kinds_come_from_the_registry_with_their_schemas_and_models(stage: Stage
     ]  # fmt: skip
 
 
+def test_a_kind_says_how_it_is_trained_and_what_an_own_model_must_say(stage: Stage) -> None:
+    kind = stage.get("/v1/kinds/picture").json
+    assert kind is not None
+    assert (kind["trainable"], kind["formats"], kind["joined"], kind["many"]) == (True, ["images"], False, False)
+    assert kind["recipes"]["small"]["defaults"] == {"epochs": 3}
+    assert kind["recipes"]["small"]["schema"]["properties"]["epochs"]["minimum"] == 1
+    assert kind["contract"]["required"] == ["rows"]
+    other = stage.get("/v1/kinds/dataset").json
+    assert other is not None
+    assert (other["trainable"], other["recipes"], other["contract"], other["joined"]) == (False, {}, None, True)
+
+
 def test_models_show_versions_and_aliases(stage: Stage) -> None:
     listed = ModelList.model_validate_json(stage.get("/v1/models").text)
     assert [(model.name, model.aliases) for model in listed.models] == [
         ("pictures", {"production": 1, "candidate": 2}), ("strangers", {"production": 1}),
     ]  # fmt: skip
+    detail = ModelDetail.model_validate_json(stage.get("/v1/models/pictures").text)
+    assert [(version.version, version.aliases) for version in detail.versions] == [
+        (2, ["candidate"]),
+        (1, ["production"]),
+    ]
+    assert (detail.yours, detail.gate) == (False, None)
     one = VersionBody.model_validate_json(stage.get("/v1/models/pictures/versions/2").text)
     assert one.manifest["summary"] == "pictures 2"
     for path in ("pictures/versions/3", "no-such", "no-such/versions/1", "pictures/versions/99999999999999999999"):

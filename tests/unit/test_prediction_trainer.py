@@ -1,0 +1,212 @@
+"""From a data set to a version and back: small made-up sets, every recipe, on one thread."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from jobs.errors import DatasetInvalid, InputError, ModelUnusable
+from jobs.predicting import ModelVersion
+from jobs.training import NewVersion
+from models.cases import Cases
+from models.data.canonical import SequenceSet
+from models.prediction import ensemble, recipes, trainer
+from models.prediction.contract import Contract
+from models.prediction.ensemble import RiskEnsemble, SurvivalEnsemble
+from models.training import plan
+from models.training.session import Session
+from tests.sequence_sets import binary_set, survival_set
+
+NETWORK = recipes.NetworkSettings(hidden=6, epochs=3, batch=32)
+TREES = recipes.BoostingSettings(rounds=15, least_in_leaf=5)
+SMALL: dict[str, recipes.SequenceRecipe] = {
+    "stack": recipes.Stack(
+        bins=6, folds=2, gru_d=NETWORK, bilstm=recipes.BiLstmSettings(hidden=6, epochs=3, batch=32), boosting=TREES
+    ),
+    "gru-d": recipes.GruD(bins=6, folds=2, hidden=6, epochs=3, batch=32),
+    "bilstm": recipes.BiLstm(bins=6, folds=2, hidden=6, epochs=3, batch=32),
+    "boosting": recipes.Boosting(bins=6, folds=2, rounds=15, least_in_leaf=5),
+    "lstm-basic": recipes.LstmBasic(bins=6, folds=2, epochs=2, batch=32),
+    "discrete-time-survival": recipes.DiscreteTimeSurvival(folds=2, epochs=20, intervals=6, hidden=4),
+    "linear-survival": recipes.LinearSurvival(folds=2, epochs=20, intervals=6),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick() -> Iterator[None]:
+    """One thread, and no seconds spent on measuring how long a step takes: nobody sets minutes here."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(plan, "MEASURED_S", 0.01)
+        yield
+    torch.set_num_threads(before)
+
+
+def data_for(name: str) -> SequenceSet:
+    return survival_set() if name.endswith("survival") else binary_set()
+
+
+def trained(name: str, data: SequenceSet | None = None, seed: int = 0) -> NewVersion:
+    return trainer.train(Session.local(data or data_for(name), SMALL[name], seed))
+
+
+@pytest.fixture(scope="module")
+def stacked(_quick: None) -> NewVersion:
+    return trained("stack")
+
+
+@pytest.fixture(scope="module")
+def timed(_quick: None) -> NewVersion:
+    return trained("discrete-time-survival")
+
+
+def shelved(made: NewVersion, folder: Path) -> ModelVersion:
+    for name, content in made.files.items():
+        (folder / name).write_bytes(content)
+    digest = hashlib.sha256(made.files["weights.safetensors"]).hexdigest()
+    manifest = json.loads(json.dumps({**made.manifest, "weights": {"sha256": digest}}))
+    return ModelVersion("m", 1, "prediction", folder, manifest)
+
+
+def test_every_recipe_of_the_kind_is_tried_here() -> None:
+    assert set(SMALL) == set(recipes.RECIPES)
+    assert next(iter(recipes.RECIPES)) == "stack"
+
+
+@pytest.mark.parametrize("name", ["gru-d", "bilstm", "boosting", "lstm-basic", "linear-survival"])
+def test_every_recipe_makes_a_version_that_answers(name: str, tmp_path: Path) -> None:
+    made = trained(name)
+    assert made.manifest["recipe"]["name"] == name
+    Contract.read(made.manifest["contract"])
+    loaded = ensemble.load(shelved(made, tmp_path))
+    data = data_for(name)
+    batch = loaded.encoder.encode_set(data, data.part(2))
+    found = loaded.predict(batch)
+    assert ((found.probability > 0) & (found.probability < 1)).all()
+    assert loaded.over_time(batch)[0, -1] == pytest.approx(_last(loaded, batch, found), abs=1e-6)
+
+
+def _last(loaded: Any, batch: Any, found: Any) -> float:
+    visits = int((~np.isnan(batch.time[0])).sum())
+    return float(found.probability[0, 0] if visits == batch.time.shape[1] else loaded.over_time(batch)[0, -1])
+
+
+def test_a_version_answers_from_its_files_as_it_did_in_the_test_part(stacked: NewVersion, tmp_path: Path) -> None:
+    """Given the files alone, then the risks of the test part are those in cases.npz, and the members' span holds."""
+    loaded = ensemble.load(shelved(stacked, tmp_path))
+    assert isinstance(loaded, RiskEnsemble)
+    data = binary_set()
+    test = data.part(2)
+    found = loaded.predict(loaded.encoder.encode_set(data, test))
+    cases = Cases.read(stacked.files["cases.npz"])
+    assert found.probability[np.argsort(data.key[test]), 0] == pytest.approx(cases.columns["p"], abs=1e-6)
+    assert found.members.shape == (2, len(test), 1)
+    assert stacked.manifest["metrics"]["test"]["n"] == len(test)
+    assert stacked.manifest["metrics"]["test"]["auc"]["value"] > 0.7
+    assert sum(map(len, stacked.files.values())) < 5_000_000
+
+
+def test_the_manifest_says_what_the_system_reads(stacked: NewVersion) -> None:
+    manifest = stacked.manifest
+    json.dumps(manifest, allow_nan=False)
+    assert manifest["groups"] == {"Age band": ["0 to 44", "45 to 64", "65 to 79", "80 and over"], "Sex": ["F", "M"]}
+    assert manifest["baseline"]["name"] == "lstm-basic"
+    assert "boosting" in manifest["baseline"]["others"]
+    assert {"value", "low", "high"} == set(manifest["baseline"]["others"]["boosting"]["gain"]["auc"])
+    assert manifest["contract"]["horizon"] == 48
+    assert manifest["contract"]["outcome"] == {"kind": "binary", "name": "death", "horizons": []}
+    assert 0 < manifest["labels"][0]["threshold"] < 1
+    assert {"Sex=F", "Sex=M", "Age band=45 to 64"} <= set(manifest["metrics"]["subgroups"])
+
+
+def test_the_networks_logit_is_their_weighted_mean_and_has_a_gradient(stacked: NewVersion, tmp_path: Path) -> None:
+    """Given the stack's logit without what the trees add, then it is the differentiable one."""
+    loaded = ensemble.load(shelved(stacked, tmp_path))
+    assert isinstance(loaded, RiskEnsemble)
+    data = binary_set()
+    batch = loaded.encoder.encode_set(data, data.part(2))
+    parted = loaded.parted(batch).mean(axis=0)
+    networks = [loaded.parts.index(part) for part in loaded.networks]
+    assert loaded.logit(batch).detach().numpy() == pytest.approx(
+        parted[:, networks] @ loaded.weights[1:][networks], abs=1e-5
+    )
+    value = batch.value.clone().requires_grad_()
+    loaded.logit(replace(batch, value=value)).sum().backward()
+    assert value.grad is not None
+    assert float(value.grad.abs().max()) > 0
+    assert float(loaded.baseline(batch).value.abs().max()) == 0
+    assert torch.equal(loaded.baseline(batch).mask, batch.mask)
+
+
+def test_the_test_part_decides_nothing_and_equal_seeds_give_equal_weights(stacked: NewVersion) -> None:
+    """Given the data without its test part, then weights and trees are the same bytes, and no figure is claimed."""
+    data = binary_set()
+    without = trained("stack", data.take(data.split != 2))
+    fixed = [name for name in stacked.files if name != "cases.npz"]
+    assert {name: without.files[name] for name in fixed} == {name: stacked.files[name] for name in fixed}
+    assert without.manifest["metrics"]["test"] is None
+    assert "cases.npz" not in without.files
+    other = trained("stack", seed=1)
+    assert other.files["weights.safetensors"] != stacked.files["weights.safetensors"]
+
+
+def test_the_horizon_is_that_of_the_fitting_part() -> None:
+    """Given test patients who were followed twice as long, then the model still reads 48 hours."""
+    data = binary_set()
+    late = np.where(np.isin(data.subject, data.part(2)), 2 * data.time, data.time)
+    assert trained("boosting", replace(data, time=late)).manifest["contract"]["horizon"] == 48
+
+
+def test_a_survival_version_tells_curve_course_and_landmarks(timed: NewVersion, tmp_path: Path) -> None:
+    loaded = ensemble.load(shelved(timed, tmp_path))
+    assert isinstance(loaded, SurvivalEnsemble)
+    data = survival_set()
+    batch = loaded.encoder.encode_set(data, data.part(2))
+    found = loaded.predict(batch)
+    assert found.survival is not None
+    assert found.course is not None
+    assert (found.survival.curve[:, 0] == 1).all()
+    assert (np.diff(found.survival.curve, axis=1) <= 1e-12).all()
+    assert (np.diff(found.probability, axis=1) >= 0).all()
+    assert found.course[0]["variable"] == "Lactate"
+    manifest = timed.manifest
+    assert manifest["metrics"]["test"]["c_index"]["value"] > 0.7
+    assert manifest["metrics"]["landmarks"]["0"] == manifest["metrics"]["mean"]
+    assert manifest["baseline"]["name"] == "linear-survival"
+    assert manifest["contract"]["outcome"]["horizons"] == loaded.horizons.tolist()
+    assert manifest["contract"]["horizon"] is None
+    rows, last = np.arange(len(batch)), ensemble.last_visit(batch)
+    assert loaded.over_time(batch)[rows, last] == pytest.approx(found.probability[:, 0], abs=1e-6)
+
+
+def test_the_outcome_chooses_where_nothing_was_asked_for_and_a_misfit_is_refused_by_name() -> None:
+    assert trainer.fitting(recipes.Stack(), survival_set(30)) == recipes.DiscreteTimeSurvival()
+    assert trainer.fitting(recipes.Stack(bins=12), binary_set(30)) == recipes.Stack(bins=12)
+    with pytest.raises(InputError, match=r"gru-d is not for this data set.*take discrete-time-survival, linear-surv"):
+        trainer.fitting(recipes.GruD(), survival_set(30))
+    with pytest.raises(InputError, match=r"discrete-time-survival is not for this data set.*yes or no: take stack"):
+        trainer.fitting(recipes.DiscreteTimeSurvival(), binary_set(30))
+
+
+def test_too_few_outcomes_are_refused() -> None:
+    with pytest.raises(DatasetInvalid, match="at least 20 subjects with and without"):
+        trained("stack", binary_set(30))
+
+
+def test_damaged_files_are_refused(stacked: NewVersion, tmp_path: Path) -> None:
+    version = shelved(stacked, tmp_path)
+    (tmp_path / "trees-0.txt").write_text("tree")
+    with pytest.raises(ModelUnusable, match=r"trees-0.txt differs"):
+        ensemble.load(version)
+    (tmp_path / "trees-0.txt").unlink()
+    with pytest.raises(ModelUnusable, match="cannot be read"):
+        ensemble.load(version)

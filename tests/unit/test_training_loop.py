@@ -1,0 +1,279 @@
+"""The loop: whatever interrupts a training, it ends with the weights that it would have had."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from jobs.errors import PermanentError
+from jobs.running import Stop
+from models.training.local import LocalWork
+from models.training.session import Session
+from models.training.state import to_bytes
+from models.training.task import Planned
+from storage.checkpoints import StoredCheckpoints
+from storage.disk import Disk
+from tests.training_toy import Interrupted, ToyRecipe, ToyTask, cases, sha256, train
+
+DATA = cases()
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def trained(work: LocalWork | None = None, minutes: float | None = None, **settings: Any) -> tuple[Session, bytes]:
+    session = Session.local(DATA, ToyRecipe(**settings), 5, minutes=minutes, work=work)
+    return session, train(session).files["weights.safetensors"]
+
+
+def attempts(work: Interrupted, stops: list[int], **settings: Any) -> tuple[int, bytes]:
+    """Attempts that stop after so many steps each, and a last one that does not; how many stopped, and the weights."""
+    stopped = 0
+    for steps in stops:
+        work.steps, work.stop_after = 0, steps
+        try:
+            return stopped, trained(work, **settings)[1]
+        except Stop:
+            stopped += 1
+    work.stop_after = None
+    return stopped, trained(work, **settings)[1]
+
+
+def checkpoint(work: LocalWork) -> tuple[dict[str, bytes], dict[str, Any]]:
+    found = work.checkpoints.newest()
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"precision": "bf16"}, {"ema": 0.0, "clip": None, "patience": 2, "epochs": 9}]
+)
+def test_a_training_stopped_anywhere_ends_with_the_same_weights(settings: dict[str, Any]) -> None:
+    """Given a training stopped at random steps, when each attempt goes on, then no weight differs in any bit."""
+    whole, expected = trained(**settings)
+    draw = random.Random(1)
+    work = Interrupted()
+    stopped, weights = attempts(work, [draw.randint(1, 9) for _ in range(6)], **settings)
+    assert stopped >= 4
+    assert sha256(weights) == sha256(expected)
+    again = Session.local(DATA, ToyRecipe(**settings), 5, work=work)
+    assert again.curves.as_json() == whole.curves.as_json()
+    assert any(line.startswith("goes on from a checkpoint") for line in work.logs)
+
+
+def test_another_seed_gives_other_weights() -> None:
+    session = Session.local(DATA, ToyRecipe(), 6)
+    assert sha256(train(session).files["weights.safetensors"]) != sha256(trained()[1])
+
+
+def test_a_damaged_newest_checkpoint_costs_steps_and_nothing_else(tmp_path: Path) -> None:
+    """Given the newest checkpoint cut short on disk, then the one before is taken, and the weights are the same."""
+    work = Interrupted()
+    work.checkpoints = StoredCheckpoints(Disk(tmp_path), "job", 1)
+    for steps in (3, 5):
+        work.steps, work.stop_after = 0, steps
+        with pytest.raises(Stop):
+            trained(work)
+    newest = max(tmp_path.rglob("now.safetensors"), key=lambda path: int(path.parent.name))
+    before = max(int(checkpoint(work)[1]["now"]["said"]["step"]), 1)
+    newest.write_bytes(newest.read_bytes()[:-100])
+    assert int(checkpoint(work)[1]["now"]["said"]["step"]) < before
+    work.checkpoints = StoredCheckpoints(Disk(tmp_path), "job", 2)
+    work.stop_after = None
+    assert sha256(trained(work)[1]) == sha256(trained()[1])
+
+
+def test_a_checkpoint_of_another_configuration_is_left_aside_and_said_so() -> None:
+    work = Interrupted(stop_after=6)
+    with pytest.raises(Stop):
+        trained(work)
+    work.stop_after = None
+    assert sha256(trained(work, dropout=0.3)[1]) == sha256(trained(dropout=0.3)[1])
+    assert work.logs[-1].startswith("the newest checkpoint belongs to another configuration")
+
+
+def test_a_checkpoint_is_tensors_and_json() -> None:
+    """Given a stop within a fit, then every file reads as safetensors, and the rest went through JSON."""
+    work = Interrupted(stop_after=6)
+    with pytest.raises(Stop):
+        trained(work)
+    files, manifest = checkpoint(work)
+    assert set(files) >= {"now.safetensors"}
+    tensors = safetensors.torch.load(files["now.safetensors"])
+    assert {name.split(".")[0] for name in tensors} == {"network", "averaged", "optimizer", "sum"}
+    assert json.loads(json.dumps(manifest, allow_nan=False)) == manifest
+
+
+def test_the_plan_is_committed_before_the_first_step_and_not_made_again() -> None:
+    """Given a plan, then a checkpoint holds it at once, and the next attempt keeps it."""
+    work = Interrupted()
+    session = Session.local(DATA, ToyRecipe(), 5, minutes=10, work=work)
+    planned = {label: Planned(ToyTask(DATA, ToyRecipe()), 4) for label in ("member-0", "member-1")}
+    plan = session.plan(planned)
+    assert checkpoint(work)[1]["plan"] == plan.as_json()
+    told = len(work.said)
+    other = Session.local(DATA, ToyRecipe(), 5, minutes=10, work=work)
+    assert other.plan(planned) == plan
+    assert len([said for said in work.said if said[1] == "planning"]) >= 1
+    assert len(work.said) == told
+
+
+def test_minutes_become_steps_that_end_in_time() -> None:
+    """Given 1,000 epochs of steps of 10 ms in two fits and 6 seconds, then every fit gets the same share of them."""
+    began = time.monotonic()
+    session, _ = trained(minutes=0.1, epochs=1000, pause_s=0.01)
+    passed = time.monotonic() - began
+    plan = session.planned
+    assert plan.full == {"member-0": 4000, "member-1": 4000}
+    assert plan.steps["member-0"] == plan.steps["member-1"] < 400
+    assert passed < 6.6
+    assert passed > 2
+
+
+def test_with_time_enough_the_recipe_is_followed_to_its_end() -> None:
+    session, weights = trained(minutes=5)
+    assert session.planned.steps == session.planned.full == {"member-0": 16, "member-1": 16}
+    assert sha256(weights) == sha256(trained()[1])
+
+
+def test_a_training_run_again_takes_over_the_plan() -> None:
+    """Given the record of a training cut by its minutes, when it is run again, then the weights are the same."""
+    session, weights = trained(minutes=0.02, epochs=200, pause_s=0.005)
+    assert session.planned.steps["member-0"] < session.planned.full["member-0"]
+    work = Interrupted()
+    work.original = {"plan": json.loads(json.dumps(session.planned.as_json()))}
+    again, same = trained(work, minutes=0.02, epochs=200, pause_s=0.005)
+    assert again.planned == session.planned
+    assert sha256(same) == sha256(weights)
+    assert not [said for said in work.said if said[1] == "planning"]
+
+
+def test_training_ends_early_with_the_best_weights() -> None:
+    """Given a figure that is best after the third epoch, then two epochs later it ends with the third's weights."""
+
+    class Rising(ToyTask):
+        def validate(self, network: nn.Module) -> dict[str, float]:
+            seen.append({name: value.clone() for name, value in network.state_dict().items()})
+            return {"accuracy": figures[len(seen) - 1]}
+
+    seen: list[dict[str, Tensor]] = []
+    figures = [-1.0, 0.5, 0.6, 0.9, 0.8, 0.9, 0.0, 0.0]  # the first is measured for the plan
+    work = LocalWork(5)
+    session = Session.local(DATA, ToyRecipe(), 5, work=work)
+    network = session.fit("one", Rising(DATA, ToyRecipe(patience=2)), 7)
+    assert len(seen) == 6
+    assert sha256(to_bytes(network.state_dict())) == sha256(to_bytes(seen[3]))
+    assert work.logs == ["one: stopped early after epoch 5, best was 0.9000 after epoch 3"]
+
+
+def test_too_little_memory_means_smaller_portions_of_the_same_batch() -> None:
+    """Given a device that holds 8 examples, then batches of 32 are added up in portions: the losses are the same."""
+
+    class Small(ToyTask):
+        def loss(self, network: nn.Module, batch: Any) -> Tensor:
+            if len(batch[0]) > 8:
+                raise torch.OutOfMemoryError("no room")
+            return super().loss(network, batch)
+
+    plain = {"dropout": 0.0, "noise": 0.0, "norm": False}
+    losses, works = [], []
+    for task in (ToyTask(DATA, ToyRecipe(**plain)), Small(DATA, ToyRecipe(**plain))):
+        works.append(LocalWork(5))
+        session = Session.local(DATA, ToyRecipe(), 5, work=works[-1])
+        session.fit("one", task, 3)
+        losses.append(torch.tensor([value for name, value, _ in works[-1].metrics if name == "one/loss"]))
+        assert dict(session.planned.micro) == ({} if type(task) is ToyTask else {"one": 8})
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-4, atol=1e-5)
+
+
+def test_memory_that_runs_out_later_is_said_and_remembered() -> None:
+    class Filling(ToyTask):
+        calls = 0
+
+        def loss(self, network: nn.Module, batch: Any) -> Tensor:
+            Filling.calls += 1
+            if Filling.calls > 40 and len(batch[0]) > 16:
+                raise torch.OutOfMemoryError("no room")
+            return super().loss(network, batch)
+
+    work = LocalWork(5)
+    session = Session.local(DATA, ToyRecipe(), 5, work=work)
+    session.fit("one", Filling(DATA, ToyRecipe()), 12)
+    assert work.logs == ["one: out of memory; 16 examples at once from here on, same batch"]
+    assert session.planned.micro == {"one": 16}
+
+
+def test_progress_says_where_and_how_long() -> None:
+    """Given steps of 30 ms, then progress comes every second or so, never falls, and tells the time left."""
+
+    class Watched(LocalWork):
+        def progress(self, fraction: float, stage: str, message: str = "") -> None:
+            if "step" in message and stage == "training":
+                said.append((time.monotonic(), fraction, message))
+
+    said: list[tuple[float, float, str]] = []
+    trained(Watched(5), epochs=20, pause_s=0.03)
+    ended = time.monotonic()
+    assert len(said) >= 4
+    fractions = [fraction for _, fraction, _ in said]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] <= 1
+    assert all("epoch" in message and "loss" in message for _, _, message in said)
+    for at, fraction, message in said:
+        if fraction > 0.1:
+            left = float(message.rsplit(", ", 1)[1].split(" ")[0])
+            assert left == pytest.approx(ended - at, rel=0.3, abs=1.0)
+
+
+def test_a_loss_that_is_no_number_ends_the_training() -> None:
+    class Diverging(ToyTask):
+        def loss(self, network: nn.Module, batch: Any) -> Tensor:
+            return super().loss(network, batch) * float("inf")
+
+    with pytest.raises(PermanentError, match=r"one, step 1.*smaller learning rate"):
+        Session.local(DATA, ToyRecipe(), 5).fit("one", Diverging(DATA, ToyRecipe()), 1)
+
+
+def test_curves_are_thin_and_begin_at_once() -> None:
+    work = LocalWork(5)
+    trained(work, epochs=75, fits=1)
+    points = [(step, value) for name, value, step in work.metrics if name == "member-0/loss"]
+    assert [step for step, _ in points] == [1, *range(3, 301, 3)]
+    assert len([1 for name, _, _ in work.metrics if name == "member-0/accuracy"]) == 75
+
+
+def test_a_stage_that_is_no_network_is_done_once() -> None:
+    made = []
+
+    def make() -> dict[str, bytes]:
+        made.append(1)
+        return {"trees.txt": b"a", "more/b": b""}
+
+    work = LocalWork(5)
+    found = [Session.local(DATA, ToyRecipe(), 5, work=work).once("boosting", make) for _ in range(2)]
+    assert found == [{"trees.txt": b"a", "more/b": b""}] * 2
+    assert len(made) == 1
+
+
+def test_a_fit_that_was_not_planned_is_refused() -> None:
+    session = Session.local(DATA, ToyRecipe(), 5)
+    task = ToyTask(DATA, ToyRecipe())
+    session.plan({"one": Planned(task, 1)})
+    with pytest.raises(ValueError, match="not among the fits"):
+        session.fit("two", task, 1)
+    with pytest.raises(ValueError, match="called before"):
+        session.plan({"two": Planned(task, 1)})
