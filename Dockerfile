@@ -11,6 +11,8 @@ COPY . /src
 RUN pip install "/src[postgres,s3]"
 
 FROM python:3.11-slim-bookworm
+# LightGBM links against the system's OpenMP runtime.
+RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*
 RUN useradd --uid 10001 --create-home --home-dir /var/lib/medjobs medjobs
 COPY --from=build /opt/medjobs /opt/medjobs
 ENV PATH=/opt/medjobs/bin:$PATH PYTHONUNBUFFERED=1 PYTHONSAFEPATH=1 MEDJOBS_HOME=/var/lib/medjobs

@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test slow check lint types imports docs format bench accuracy models wheel clean
+.PHONY: help demo install test slow check lint types imports docs format bench accuracy shipped wheel clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,7 +17,7 @@ demo: ## install everything into .venv and watch chest images go through the who
 install: ## install for development into .venv (CPU build of torch where there is no NVIDIA driver)
 	@$(PYTHON) examples/install.py --venv $(VENV) --dev
 
-test: install ## install, then run the tests (about ten minutes on two cores)
+test: install ## install, then run the tests (about a quarter of an hour on two cores)
 	$(BIN)/python -m pytest
 
 slow: install ## the tests that take longer than a minute each
@@ -46,6 +47,9 @@ bench: install ## end-to-end rates and latencies beside the bare model, in one r
 
 accuracy: install ## figures of the shipped models on their test parts, beside the baseline
 	$(BIN)/python -m models.diagnosis.accuracy
+
+shipped: install ## train the shipped models again by jobs of a stack of their own (DATA=folder NAMES="chest-pneumonia")
+	$(BIN)/python examples/ship.py --data $(DATA) $(NAMES)
 
 wheel: install ## build the wheel into dist/
 	$(BIN)/python -m pip -q wheel --no-deps -w dist .
