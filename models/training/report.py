@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from jobs.results import DISCLAIMER, Report
-from models.page import POLICY, template
+from models.page import POLICY, flat, template
 from models.training.card import number
 
 CURVES, CARD = "curves.svg", "card.md"
@@ -35,7 +35,7 @@ def render(report: Report) -> str:
         curves=_pictures(report, lambda name: name == CURVES),
         plots=_pictures(report, lambda name: name != CURVES),
         card=Markup("\n").join(html(_text(report, CARD))),
-        provenance=list(_flat(report.result.get("provenance", {}))),
+        provenance=flat(report.result.get("provenance", {})),
         disclaimer=DISCLAIMER,
         policy=POLICY,
     )
@@ -99,14 +99,3 @@ def _table(lines: Sequence[str]) -> Markup:
     rows = [[escape(cell.strip()) for cell in line.strip().strip("|").split("|")] for line in lines]
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     return Markup(f"<table>{body}</table>")  # noqa: S704
-
-
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Nested JSON as rows of dotted name and text."""
-    if isinstance(value, Mapping):
-        for key, one in value.items():
-            yield from _flat(one, f"{name}.{key}" if name else str(key))
-    elif isinstance(value, list | tuple):
-        yield name, ", ".join(str(one) for one in value) or "none"
-    else:
-        yield name, "none" if value is None else str(value)
