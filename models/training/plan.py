@@ -136,6 +136,5 @@ def _cost(stepper: Stepper, each_s: float, tick: Callable[[], None]) -> Cost:
         tick()
         done += 1
         last = time.perf_counter()
-    stepper.validate()
-    tick()
+    stepper.validate(tick)
     return Cost((last - first) / done, time.perf_counter() - last, stepper.micro)

@@ -133,6 +133,12 @@ class Session:
         self.work.step()
         self._ranks.check()
 
+    def pulse(self, stage: str, message: str) -> None:
+        """`step`, and every second or so a word: for each portion of what is no step of a fit, such as evaluation."""
+        self.step()
+        if self._report.due():
+            self.say(stage, message)
+
     def say(self, stage: str, message: str = "") -> None:
         """Report what is being done besides fitting; call it at least every few seconds."""
         self._report.say(stage, message)
@@ -174,15 +180,10 @@ class Session:
         return network.eval()
 
     def _measured(self, fits: Mapping[str, Planned], rest_s: float | None) -> Plan:
-        cost = measured(fits, self.device, self._measuring)
+        cost = measured(fits, self.device, lambda: self.pulse("planning", "measuring the speed of a step"))
         left_s = (self.minutes or 0.0) * 60 - (time.monotonic() - self._began)
         rest = (self.minutes or 0.0) * 60 * REST_SHARE if rest_s is None else rest_s
         return settled(fits, cost, self.minutes, left_s, rest, self._ranks.world)
-
-    def _measuring(self) -> None:
-        self.step()
-        if self._report.due():
-            self.say("planning", "measuring the speed of a step")
 
     def _save(self, now: Now | None) -> None:
         if self._ranks.rank == 0:

@@ -75,6 +75,48 @@ def test_a_training_stopped_anywhere_ends_with_the_same_weights(settings: dict[s
     assert any(line.startswith("goes on from a checkpoint") for line in work.logs)
 
 
+def test_a_cancel_saves_no_checkpoint_and_a_drain_does() -> None:
+    """Given a stop at the sixth step, then the state is kept where the job goes on elsewhere, and only there."""
+    kept = {}
+    for resumes in (True, False):
+        work = Interrupted(stop_after=6)
+        work.resumes = resumes
+        with pytest.raises(Stop):
+            trained(work)
+        kept[resumes] = checkpoint(work)[1]["now"]
+    assert kept[True]["label"] == "member-0"
+    assert kept[False] is None
+
+
+def test_a_validation_looks_for_a_cancel_before_each_forward_pass_and_ends_before_a_drain() -> None:
+    """Given a validation of three batches, when told to stop at its second, then a cancel ends it there; a drain waits
+    for its end, so that the checkpoint lies between two steps and the weights are as ever."""
+
+    class Batched(ToyTask):
+        def validate(self, network: nn.Module) -> dict[str, float]:
+            for part in torch.split(self.held_x, 10):
+                network(part)
+                seen.append(len(part))
+            return {}
+
+    class During(LocalWork):
+        stop: Stop | None = None
+
+        def step(self) -> None:
+            if self.stop is not None and len(seen) > 4:
+                raise self.stop
+
+    recipe = ToyRecipe()
+    for stop, batches in ((Stop("cancelled", resumes=False), 5), (Stop("drained"), 6)):
+        seen: list[int] = []
+        work = During(5)
+        work.stop = stop
+        with pytest.raises(Stop):
+            Session.local(DATA, recipe, 5, work=work).fit("one", Batched(DATA, recipe), 2)
+        assert len(seen) == batches
+        assert (checkpoint(work)[1]["now"] is not None) == stop.resumes
+
+
 def test_another_seed_gives_other_weights() -> None:
     session = Session.local(DATA, ToyRecipe(), 6)
     assert sha256(train(session).files["weights.safetensors"]) != sha256(trained()[1])
