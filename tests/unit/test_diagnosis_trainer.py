@@ -43,6 +43,22 @@ def test_a_plain_difference_is_learnt(recipe: DiagnosisRecipe) -> None:
     assert not network.training
 
 
+def test_the_fits_of_a_training_share_its_images_and_hold_no_copy_of_their_own() -> None:
+    """Given three fits, when each has made a batch, then all hold the very same bytes and no tensor of that size, and
+    the batch is that part of the whole set as the network takes it."""
+    data = bright_or_dark()
+    parts = parted(data, SMALL)
+    tasks = [ImageTask(parts.train, parts.validation, SMALL, parts.positive) for _ in range(3)]
+    index = torch.tensor([5, 0, 17])
+    for task in tasks:
+        x, y = task.batch(index, torch.Generator())
+        assert torch.equal(x, normalise(parts.train.images)[index])
+        assert y.tolist() == parts.train.labels[index.numpy()].tolist()
+        assert task.train.images is parts.train.images
+        held = [value for value in vars(task).values() if isinstance(value, torch.Tensor)]
+        assert all(tensor.numel() < parts.train.images.size for tensor in held)
+
+
 def test_a_training_image_that_validation_holds_too_is_left_out() -> None:
     data = bright_or_dark()
     data.images[data.part(0)[:3]] = data.images[data.part(1)[:3]]
