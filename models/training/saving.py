@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from jobs.errors import DatabaseUnavailable, StorageUnavailable
 from jobs.running import Checkpoints
 
 VERSION = 1
@@ -40,6 +41,7 @@ class Saved:
         """Reads the newest checkpoint; one of another configuration is left aside, and `say` is told."""
         self._checkpoints = checkpoints
         self._configuration = configuration
+        self._say = say
         self.plan: Mapping[str, Any] | None = None
         self.fits: dict[str, bytes] = {}
         self.stages: dict[str, dict[str, bytes]] = {}
@@ -61,7 +63,11 @@ class Saved:
         return time.monotonic() - self._saved_at >= self._pause_s
 
     def save(self, now: Now | None) -> None:
-        """Store everything; `now` is the fit under way."""
+        """Store everything; `now` is the fit under way.
+
+        While storage or database are away training goes on, says so, and saves again when the next is due: what a
+        failed checkpoint costs is only paid if the worker dies as well.
+        """
         began = time.monotonic()
         self.now = now
         files = {f"fit-{n}.safetensors": content for n, content in enumerate(self.fits.values())}
@@ -78,7 +84,10 @@ class Saved:
             "curves": self.curves,
             "now": None if now is None else {"label": now.label, "said": now.said},
         }
-        self._checkpoints.save(files, manifest)
+        try:
+            self._checkpoints.save(files, manifest)
+        except (StorageUnavailable, DatabaseUnavailable) as error:
+            self._say(f"no checkpoint could be made ({error.code}); training goes on, and tries again")
         self._saved_at = time.monotonic()
         self._pause_s = min(max((self._saved_at - began) / SHARE, EVERY_S[0]), EVERY_S[1])
 

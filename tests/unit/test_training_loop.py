@@ -14,9 +14,10 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from jobs.errors import PermanentError
+from jobs.errors import DatabaseUnavailable, PermanentError, StorageUnavailable
 from jobs.running import Stop
-from models.training.local import LocalWork
+from models.training import saving
+from models.training.local import LocalWork, MemoryCheckpoints
 from models.training.session import Session
 from models.training.state import to_bytes
 from models.training.task import Planned
@@ -137,6 +138,30 @@ def test_a_damaged_newest_checkpoint_costs_steps_and_nothing_else(tmp_path: Path
     work.checkpoints = StoredCheckpoints(Disk(tmp_path), "job", 2)
     work.stop_after = None
     assert sha256(trained(work)[1]) == sha256(trained()[1])
+
+
+def test_storage_or_database_that_is_away_at_a_checkpoint_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a checkpoint after every step, and three of them that fail, then each is said, the later ones are made,
+    and the weights are those of a training that met no failure."""
+
+    class Blinking(MemoryCheckpoints):
+        asked = 0
+
+        def save(self, files: dict[str, bytes], manifest: dict[str, Any]) -> None:
+            self.asked += 1
+            if self.asked in failing:
+                raise failing[self.asked]
+            super().save(files, manifest)
+
+    failing = {1: DatabaseUnavailable(), 4: StorageUnavailable(), 5: DatabaseUnavailable()}
+    monkeypatch.setattr(saving, "EVERY_S", (0.0, 0.0))
+    work = LocalWork(5)
+    work.checkpoints = Blinking()
+    assert sha256(trained(work)[1]) == sha256(trained()[1])
+    told = [line for line in work.logs if line.startswith("no checkpoint could be made")]
+    assert [line.split("(")[1].split(")")[0] for line in told] == [failing[n].code for n in sorted(failing)]
+    assert work.checkpoints.asked > 5
+    assert checkpoint(work)[1]["fits"] == ["member-0", "member-1"]
 
 
 def test_a_checkpoint_of_another_configuration_is_left_aside_and_said_so() -> None:
