@@ -14,10 +14,11 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from jobs.errors import DatabaseUnavailable, PermanentError, StorageUnavailable
+from jobs.errors import BudgetTooSmall, DatabaseUnavailable, PermanentError, StorageUnavailable
 from jobs.running import Stop
 from models.training import saving
 from models.training.local import LocalWork, MemoryCheckpoints
+from models.training.plan import Cost, settled
 from models.training.session import Session
 from models.training.state import to_bytes
 from models.training.task import Planned
@@ -211,6 +212,42 @@ def test_minutes_become_steps_that_end_in_time() -> None:
     assert passed > 2
 
 
+def test_a_budget_too_small_for_an_epoch_is_refused_with_one_that_suffices() -> None:
+    """Given 4 steps of 50 ms an epoch in each of two fits, when .3 seconds are asked for, then nothing is kept, and the
+    budget that the refusal names gives every fit its epoch and is kept."""
+    work = LocalWork(5)
+    with pytest.raises(BudgetTooSmall, match=r"0\.005 minutes are too few.*would do") as refused:
+        trained(work, minutes=0.005, epochs=100, pause_s=0.05)
+    assert not refused.value.retryable
+    assert work.checkpoints.newest() is None
+    least = refused.value.facts["least_minutes"]
+    assert 0 < least < 1
+    session, _ = trained(minutes=least, epochs=100, pause_s=0.05)
+    assert all(4 <= steps < 400 for steps in session.planned.steps.values())
+
+
+@pytest.mark.parametrize(
+    ("left_s", "epochs", "steps"),
+    [(100.0, 3, 12), (8.8, 3, 8), (4.4, 3, 4), (4.3, 3, None), (0.0, 3, None), (2.2, 0.5, 2)],
+)
+def test_the_least_plan_is_an_epoch_of_every_fit_or_all_of_a_shorter_recipe(
+    left_s: float, epochs: float, steps: int | None
+) -> None:
+    """Given steps of a second, 4 an epoch, and .92 of the time left for them: .92 x 8.8 = 8.1, .92 x 4.4 = 4.05,
+    .92 x 4.3 = 3.96, .92 x 2.2 = 2.02."""
+    fits = {"one": Planned(ToyTask(DATA, ToyRecipe()), epochs)}
+    cost = {"one": Cost(1.0, 0.0, 32)}
+
+    def planned() -> int:
+        return settled(fits, cost, 5.0, left_s, 0.0).steps["one"]
+
+    if steps is None:
+        with pytest.raises(BudgetTooSmall):
+            planned()
+    else:
+        assert planned() == steps
+
+
 def test_with_time_enough_the_recipe_is_followed_to_its_end() -> None:
     session, weights = trained(minutes=5)
     assert session.planned.steps == session.planned.full == {"member-0": 16, "member-1": 16}
@@ -219,11 +256,11 @@ def test_with_time_enough_the_recipe_is_followed_to_its_end() -> None:
 
 def test_a_training_run_again_takes_over_the_plan() -> None:
     """Given the record of a training cut by its minutes, when it is run again, then the weights are the same."""
-    session, weights = trained(minutes=0.02, epochs=200, pause_s=0.005)
+    session, weights = trained(minutes=0.06, epochs=300, pause_s=0.005)
     assert session.planned.steps["member-0"] < session.planned.full["member-0"]
     work = Interrupted()
     work.original = {"plan": json.loads(json.dumps(session.planned.as_json()))}
-    again, same = trained(work, minutes=0.02, epochs=200, pause_s=0.005)
+    again, same = trained(work, minutes=0.06, epochs=300, pause_s=0.005)
     assert again.planned == session.planned
     assert sha256(same) == sha256(weights)
     assert not [said for said in work.said if said[1] == "planning"]
