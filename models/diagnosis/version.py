@@ -71,6 +71,7 @@ def described(session: Session, recipe: DiagnosisRecipe, trained: Trained, posit
     manifest = {
         "name": session.name,
         "kind": "diagnosis",
+        "made_with": session.made_with,
         "summary": recipe.summary or f"{finding}: {recipe.architecture}, trained on {session.dataset.name}.",
         "classes": list(trained.train.classes),
         "contract": contract(recipe, trained.train),

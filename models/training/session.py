@@ -46,6 +46,9 @@ class Session:
         self.work, self.data, self.dataset, self.recipe, self.parent = work, data, dataset, recipe, parent
         self.seed, self.device, self.minutes = work.seed, work.device, minutes
         self.name = str(getattr(work.params, "name", None) or dataset.name)
+        self.made_with = ""
+        """The command that asks for this training; empty where there is no job."""
+
         self._ranks = ranks or Ranks()
         self._began = time.monotonic() if began is None else began
         self._saved = Saved(work.checkpoints, digest(self._configuration()), work.log)
