@@ -12,7 +12,7 @@ from jobs.errors import PermanentError
 from jobs.running import Stop
 from models.training.curves import thinning
 from models.training.ranks import Ranks
-from models.training.reporting import Reporter
+from models.training.reporting import SILENT_S, Reporter
 from models.training.state import Standing, copied
 from models.training.stepping import Stepper
 
@@ -97,8 +97,8 @@ class Loop:
         except Stop as stop:
             if not stop.resumes:
                 raise
-        if self._report.due():
-            self._report.say("training", f"{self.stepper.label}: validation after step {self.standing.step}")
+        if self._report.due(SILENT_S):
+            self._report.say("training", f"{self.stepper.label}: validation")
 
     def _monitored(self) -> float | None:
         """The figure by which the best weights are chosen; None where it is not a number."""
