@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from models.training.card import WORDS
+from models.training.card import WORDS, repeated
 
 FIGURES = {
     "auc": "AUC",
@@ -44,9 +44,10 @@ def card(manifest: Mapping[str, Any]) -> str:
 def _making(manifest: Mapping[str, Any]) -> str:
     command = f"`{manifest['made_with']}`, or the job again" if manifest.get("made_with") else "Run the job again"
     return (
-        f"{command} (`medjobs verify JOB`): equal threads, instruction set and libraries give equal weights. "
-        f"Seeds {', '.join(map(str, manifest['seeds']))}; this version is seed {manifest['chosen_seed']}, the one of "
-        "least validation loss."
+        f"{command} (`medjobs verify JOB`): "
+        + repeated(manifest, "equal threads, instruction set and libraries give equal weights.")
+        + f" Seeds {', '.join(map(str, manifest['seeds']))}; this version is seed {manifest['chosen_seed']}, "
+        "the one of least validation loss."
     )
 
 

@@ -72,6 +72,7 @@ def described(session: Session, recipe: DiagnosisRecipe, trained: Trained, posit
         "name": session.name,
         "kind": "diagnosis",
         "made_with": session.made_with,
+        "resumed_elsewhere": session.moves,
         "summary": recipe.summary or f"{finding}: {recipe.architecture}, trained on {session.dataset.name}.",
         "classes": list(trained.train.classes),
         "contract": contract(recipe, trained.train),

@@ -49,6 +49,7 @@ def run(work: Work) -> Finished:
     version = NewVersion(made.name, made.kind, manifest, files)
     plan = session.planned.as_json()
     origin = {"plan": plan, "recipe": manifest["recipe"], **environment(work.device), "lineage": manifest["lineage"]}
+    origin |= {"resumed_elsewhere": session.moves} if session.moves else {}
     return Finished([_item(session, manifest)], artifacts(session, files), origin, version)
 
 
@@ -89,6 +90,7 @@ def completed(made: NewVersion, session: Session, params: TrainingParams) -> dic
         "lineage": [*lineage, *(parent.manifest.get("lineage") or [] if parent is not None else [])],
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "made_with": session.made_with,
+        "resumed_elsewhere": session.moves,
     }
     data = {
         "name": dataset.name,

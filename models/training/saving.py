@@ -47,6 +47,10 @@ class Saved:
         self.stages: dict[str, dict[str, bytes]] = {}
         self.curves: Mapping[str, Any] = {}
         self.now: Now | None = None
+        self.place: Mapping[str, Any] | None = None
+        self.moves: list[dict[str, list[Any]]] = []
+        """Where attempts went on in another environment: what differed -> [before, then]."""
+
         self._saved_at, self._pause_s = time.monotonic(), EVERY_S[0]
         found = checkpoints.newest()
         if found is None:
@@ -57,6 +61,19 @@ class Saved:
             return
         self._read(files, manifest)
         say(f"goes on from a checkpoint: {len(self.fits)} fits done{_under_way(self.now)}")
+
+    def go_on(self, place: Mapping[str, Any]) -> None:
+        """This attempt runs in `place`, as models.training.environment.deciding tells it.
+
+        One unlike that of the checkpoint is said and kept: the weights may differ in their last bits from those of an
+        uninterrupted training.
+        """
+        if self.place is not None and self.place != place:
+            moved = {name: [self.place.get(name), value] for name, value in place.items()}
+            self.moves.append({name: pair for name, pair in moved.items() if pair[0] != pair[1]})
+            unlike = ", ".join(f"{name} {before} before, {then} now" for name, (before, then) in self.moves[-1].items())
+            self._say(f"goes on in another environment ({unlike}): the last bits of the weights may differ")
+        self.place = place
 
     def due(self) -> bool:
         """Whether it is time for the next one."""
@@ -82,6 +99,8 @@ class Saved:
             "fits": list(self.fits),
             "stages": {label: list(stage) for label, stage in self.stages.items()},
             "curves": self.curves,
+            "place": self.place,
+            "moves": self.moves,
             "now": None if now is None else {"label": now.label, "said": now.said},
         }
         try:
@@ -93,6 +112,7 @@ class Saved:
 
     def _read(self, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> None:
         self.plan, self.curves = manifest["plan"], manifest["curves"]
+        self.place, self.moves = manifest.get("place"), list(manifest.get("moves", ()))
         self.fits = {label: files[f"fit-{n}.safetensors"] for n, label in enumerate(manifest["fits"])}
         for n, (label, names) in enumerate(manifest["stages"].items()):
             self.stages[label] = {name: files[f"stage-{n}-{k}"] for k, name in enumerate(names)}

@@ -17,6 +17,7 @@ from jobs.predicting import ModelVersion
 from jobs.running import Work
 from models.data.canonical import AnySet, fingerprint
 from models.training.curves import Curves
+from models.training.environment import deciding
 from models.training.local import LocalWork
 from models.training.loop import Loop
 from models.training.plan import Plan, measured, settled
@@ -52,6 +53,7 @@ class Session:
         self._ranks = ranks or Ranks()
         self._began = time.monotonic() if began is None else began
         self._saved = Saved(work.checkpoints, digest(self._configuration()), work.log)
+        self._saved.go_on(deciding(self.device))
         self._report = Reporter(work, Curves(self._saved.curves))
         self._plan: Plan | None = None
         self._left: list[str] = []
@@ -70,6 +72,11 @@ class Session:
     def curves(self) -> Curves:
         """Every curve so far."""
         return self._report.curves
+
+    @property
+    def moves(self) -> list[dict[str, list[Any]]]:
+        """Where it went on in another environment: what differed -> [before, then]. Mostly none."""
+        return self._saved.moves
 
     @property
     def planned(self) -> Plan:

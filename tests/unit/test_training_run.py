@@ -16,11 +16,11 @@ from tensorboardX.proto.event_pb2 import Event
 
 from jobs.predicting import ModelVersion
 from jobs.results import DISCLAIMER, Report
-from jobs.running import Finished
+from jobs.running import Finished, Stop
 from models.catalogue import Catalogue, catalogue
 from models.data.canonical import fingerprint
 from models.diagnosis import card as diagnosis_card
-from models.training import card
+from models.training import card, session
 from models.training.export import export
 from models.training.kind import TrainingItem
 from models.training.report import render
@@ -110,6 +110,37 @@ def test_a_job_run_again_gives_the_same_item_files_and_weights(work: Interrupted
     assert first.items == second.items
     assert first.version.files == second.version.files
     assert files(first) == files(second)
+
+
+def test_a_training_that_goes_on_in_another_environment_says_so_and_claims_no_equal_weights(
+    work: Interrupted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a checkpoint made on an older processor, then stream, manifest, provenance and card tell of it."""
+    here = session.deciding("cpu")
+    work.stop_after = 8
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "deciding", lambda _: {**here, "instruction_set": "AVX-of-old"})
+        with pytest.raises(Stop):
+            run(work)
+    work.stop_after = None
+    finished = run(work)
+    assert finished.version is not None
+    expected = [{"instruction_set": ["AVX-of-old", here["instruction_set"]]}]
+    assert finished.version.manifest["resumed_elsewhere"] == finished.provenance["resumed_elsewhere"] == expected
+    assert any("another environment (instruction_set AVX-of-old before" in line for line in work.logs)
+    text = files(finished)["card.md"].decode()
+    assert "went on elsewhere (another instruction_set)" in text
+    assert "give equal weights" not in text
+
+
+def test_a_training_that_goes_on_where_it_was_claims_equal_weights(work: Interrupted) -> None:
+    work.stop_after = 8
+    with pytest.raises(Stop):
+        run(work)
+    work.stop_after = None
+    finished = run(work)
+    assert "resumed_elsewhere" not in finished.provenance
+    assert "give equal weights" in files(finished)["card.md"].decode()
 
 
 def test_a_parent_stands_in_the_lineage(work: Interrupted, tmp_path: Path) -> None:
