@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from jobs.errors import BudgetTooSmall, DatabaseUnavailable, PermanentError, StorageUnavailable
 from jobs.running import Stop
-from models.training import saving
+from models.training import reporting, saving
 from models.training.local import LocalWork, MemoryCheckpoints
 from models.training.plan import Cost, settled
 from models.training.session import Session
@@ -321,26 +322,38 @@ def test_memory_that_runs_out_later_is_said_and_remembered() -> None:
     assert session.planned.micro == {"one": 16}
 
 
-def test_progress_says_where_and_how_long() -> None:
-    """Given steps of 30 ms, then progress comes every second or so, never falls, and tells the time left."""
+def test_progress_says_where_and_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given 160 steps in two fits, each of .3 s by a clock of our own, far from the pace that was planned with, then
+    progress comes every 1.2 s of it, never falls, and after its first tenth the time left is right to the second."""
+
+    class Paced(ToyTask):
+        def loss(self, network: nn.Module, batch: Any) -> Tensor:
+            now[0] += 0.3
+            return super().loss(network, batch)
 
     class Watched(LocalWork):
         def progress(self, fraction: float, stage: str, message: str = "") -> None:
-            if "step" in message and stage == "training":
-                said.append((time.monotonic(), fraction, message))
+            if stage == "training":
+                said.append((now[0], fraction, message))
 
+    now = [100.0]
     said: list[tuple[float, float, str]] = []
-    trained(Watched(5), epochs=20, pause_s=0.03)
-    ended = time.monotonic()
-    assert len(said) >= 4
+    monkeypatch.setattr(reporting, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    session = Session.local(DATA, ToyRecipe(), 5, work=Watched(5))
+    tasks = {label: Paced(DATA, ToyRecipe()) for label in ("one", "two")}
+    session.plan({label: Planned(task, 20) for label, task in tasks.items()})
+    for label, task in tasks.items():
+        session.fit(label, task, 20)
+    ended = now[0]
+    assert 30 <= len(said) <= 41
     fractions = [fraction for _, fraction, _ in said]
     assert fractions == sorted(fractions)
     assert fractions[-1] <= 1
     assert all("epoch" in message and "loss" in message for _, _, message in said)
     for at, fraction, message in said:
         if fraction > 0.1:
-            left = float(message.rsplit(", ", 1)[1].split(" ")[0])
-            assert left == pytest.approx(ended - at, rel=0.3, abs=1.0)
+            left = float(message.rsplit(", ", 1)[1].removesuffix(" s left"))
+            assert left == pytest.approx(ended - at, abs=0.6)
 
 
 def test_a_loss_that_is_no_number_ends_the_training() -> None:
