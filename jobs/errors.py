@@ -149,6 +149,13 @@ class DatasetInvalid(InputError):
     title = "Not a usable data set"
 
 
+class BudgetTooSmall(InputError):
+    """The minutes do not suffice for an epoch of every network; `least_minutes` says what would."""
+
+    code = "budget-too-small"
+    title = "Time budget too small"
+
+
 # -- what ends a whole job -----------------------------------------------------------------------------------------
 
 

@@ -14,14 +14,27 @@ from jobs.training import NewVersion
 
 
 class Stop(Exception):
-    """Raised by `Work.step` when the job is to stop now: cancelled, or the worker drains (checkpoint is saved)."""
+    """Raised by `Work.step` when the job is to stop now.
+
+    `resumes`: it will go on elsewhere (the worker drains), so what is done is worth a checkpoint; otherwise it was
+    cancelled, timed out or taken over, and is to end at once.
+    """
+
+    def __init__(self, reason: str = "", resumes: bool = True) -> None:
+        """`reason` is one of workers.work's words."""
+        super().__init__(*[reason] if reason else [])
+        self.resumes = resumes
 
 
 class Checkpoints(Protocol):
     """Checkpoints of one job: written under this attempt's fence, read from the newest valid one of any attempt."""
 
     def save(self, files: dict[str, bytes], manifest: dict[str, Any]) -> None:
-        """Store the files, then the manifest with their checksums; resets the job's crash count."""
+        """Store the files, then the manifest with their checksums; resets the job's crash count.
+
+        Raises `StorageUnavailable` or `DatabaseUnavailable` where it could not; whether the work can go on without is
+        the caller's to know.
+        """
 
     def newest(self) -> tuple[dict[str, bytes], dict[str, Any]] | None:
         """The newest checkpoint whose checksums hold, or None."""

@@ -13,7 +13,7 @@ PASSING = frozenset({"attempt", "worker", "finished_at", "timings"})
 REGISTERED_ALREADY = "existing"
 """What the item of a training says where its version was there before: of a second run it is true by its nature."""
 
-CIRCUMSTANCES = ("device", "threads", "libraries", "instruction_set")
+CIRCUMSTANCES = ("device", "threads", "libraries", "instruction_set", "resumed_elsewhere")
 """Where one of these differs, the last bits of numbers may."""
 
 

@@ -164,12 +164,12 @@ class Interrupted(LocalWork):
 
     def __init__(self, seed: int = 5, stop_after: int | None = None) -> None:
         super().__init__(seed)
-        self.stop_after, self.steps = stop_after, 0
+        self.stop_after, self.steps, self.resumes = stop_after, 0, True
 
     def step(self) -> None:
         self.steps += self.checkpoints.newest() is not None
         if self.stop_after is not None and self.steps > self.stop_after:
-            raise Stop
+            raise Stop(resumes=self.resumes)
 
 
 def job(folder: Path, data: ImageSet | None = None, seed: int = 5, **params: Any) -> Interrupted:

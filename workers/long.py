@@ -1,4 +1,4 @@
-"""The long-job worker: Celery's prefork pool with one child, started by `spawn` and killed by its pid.
+"""The long-job worker: Celery's prefork pool with one child at a time, started by `spawn`, a fresh one for each job.
 
 This process never imports torch. It beats the heart, gives its orders (drain, cancel) as columns that the child reads,
 and ends a child that no longer moves.
@@ -70,6 +70,9 @@ class LongWorker:
         app = make_app(self.settings, LongApp)
         # The child imports the kinds; on a busy machine that takes longer than Celery's 4 seconds.
         app.conf.worker_proc_alive_timeout = 120.0
+        # A child per job: only the end of a process gives back all that it held of a GPU (torch's cache, CUDA's own
+        # context), and until then the next job would find no room, nor inference. The next child starts at once.
+        app.conf.worker_max_tasks_per_child = 1
         app.set_default()
         self.controller = app.WorkController(
             hostname=self.node, pool_cls="prefork", concurrency=1, task_events=True, queues=[queue("long")],

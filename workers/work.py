@@ -87,7 +87,7 @@ class LongWork:
         """Raises `Stop` when the job is to stop."""
         self.stepped_at = time.monotonic()
         if self.stopping is not None:
-            raise Stop
+            raise Stop(self.stopping, resumes=self.stopping == DRAINED)
 
     def progress(self, fraction: float, stage: str, message: str = "") -> None:
         """How far the job is; written within a second."""

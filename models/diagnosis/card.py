@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from models.training.card import WORDS
+from models.training.card import WORDS, repeated
 
 FIGURES = {
     "auc": "AUC",
@@ -36,11 +36,19 @@ def card(manifest: Mapping[str, Any]) -> str:
         "## Evidence maps",
         audit(manifest["audit"]),
         "## Making it again",
-        "Run the training job again (`medjobs verify JOB`, or `POST /v1/jobs/{id}:rerun`): equal threads, instruction "
-        f"set and libraries give equal weights. Seeds {', '.join(map(str, manifest['seeds']))}; this version is seed "
-        f"{manifest['chosen_seed']}, the one of least validation loss.",
+        _making(manifest),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _making(manifest: Mapping[str, Any]) -> str:
+    command = f"`{manifest['made_with']}`, or the job again" if manifest.get("made_with") else "Run the job again"
+    return (
+        f"{command} (`medjobs verify JOB`): "
+        + repeated(manifest, "equal threads, instruction set and libraries give equal weights.")
+        + f" Seeds {', '.join(map(str, manifest['seeds']))}; this version is seed {manifest['chosen_seed']}, "
+        "the one of least validation loss."
+    )
 
 
 def figures(manifest: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from models.data.canonical import ImageSet
 from models.diagnosis import calibration, metrics, novelty
-from models.diagnosis.metrics import Floats, Ints
+from models.diagnosis.metrics import Floats, Ints, Tick, silent
 from models.diagnosis.networks import Network, normalise
 
 ROC_POINTS = 60
@@ -30,11 +30,12 @@ class Seen:
 
 
 @torch.no_grad()
-def look(network: Network, images: NDArray[np.uint8]) -> Seen:
-    """Run the network over images (N, H, W) in float32."""
+def look(network: Network, images: NDArray[np.uint8], tick: Tick = silent) -> Seen:
+    """Run the network over images (N, H, W) in float32, with a `tick` before each batch."""
     logits: list[Tensor] = []
     features: list[Tensor] = []
     for at in range(0, len(images), 128):
+        tick()
         activation = network.trunk(normalise(images[at : at + 128]))
         last, scores = network.tail(activation)
         logits.append(scores)
@@ -95,14 +96,14 @@ def mean_of(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
     return {name: round(float(np.mean([row[name] for row in rows])), 4) for name in names}
 
 
-def test_metrics(fixed: Calibrated, logits: Floats, part: ImageSet, positive: int) -> dict[str, Any]:
+def test_metrics(fixed: Calibrated, logits: Floats, part: ImageSet, positive: int, tick: Tick) -> dict[str, Any]:
     """Return the shipped network's figures on the test part, with its curves."""
     y, p = (part.labels == positive).astype(np.int64), fixed.probability(logits, positive)
     probabilities = calibration.softmax(logits, fixed.temperature)
     sets = [calibration.prediction_set(row, fixed.bounds) for row in probabilities]
     held = [label in found for label, found in zip(part.labels.tolist(), sets, strict=True)]
     return {
-        **metrics.figures(y, p, fixed.threshold),
+        **metrics.figures(y, p, fixed.threshold, tick),
         "reliability": metrics.reliability(y, p),
         "roc": roc(y, p),
         "prediction_sets": {
@@ -113,7 +114,7 @@ def test_metrics(fixed: Calibrated, logits: Floats, part: ImageSet, positive: in
     }
 
 
-def subgroups(fixed: Calibrated, logits: Floats, part: ImageSet, positive: int) -> dict[str, Any]:
+def subgroups(fixed: Calibrated, logits: Floats, part: ImageSet, positive: int, tick: Tick = silent) -> dict[str, Any]:
     """Return the test figures of every subgroup with LEAST cases or more of both classes, "Sex=F" and so on."""
     found: dict[str, Any] = {}
     for variable, codes in part.groups.items():
@@ -121,7 +122,7 @@ def subgroups(fixed: Calibrated, logits: Floats, part: ImageSet, positive: int) 
             chosen = codes == code
             y, p = (part.labels[chosen] == positive).astype(np.int64), fixed.probability(logits[chosen], positive)
             if len(y) >= LEAST and 0 < y.sum() < len(y):
-                found[f"{variable}={name}"] = {"n": len(y), **metrics.figures(y, p, fixed.threshold)}
+                found[f"{variable}={name}"] = {"n": len(y), **metrics.figures(y, p, fixed.threshold, tick)}
     return found
 
 
@@ -133,10 +134,12 @@ def roc(y: Ints, p: Floats) -> list[list[float]]:
     return [[0.0, 0.0], *([round(float(miss[i]), 4), round(float(hit[i]), 4)] for i in pick)]
 
 
-def familiar(network: Network, train: ImageSet, validation: ImageSet) -> tuple[Tensor, Tensor, float, float]:
+def familiar(
+    network: Network, train: ImageSet, validation: ImageSet, tick: Tick = silent
+) -> tuple[Tensor, Tensor, float, float]:
     """Return (means, whiten, distance bound, energy bound): fitted to training, bounds from validation."""
-    means, whiten = novelty.fit(look(network, train.images).features, train.labels)
-    seen = look(network, validation.images)
+    means, whiten = novelty.fit(look(network, train.images, tick).features, train.labels)
+    seen = look(network, validation.images, tick)
     distance = novelty.nearest(seen.features, means, whiten)
     energy = novelty.energy(torch.from_numpy(seen.logits))
     quantile = novelty.QUANTILE

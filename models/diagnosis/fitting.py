@@ -42,11 +42,6 @@ class ImageTask(Task):
         self.ema = self.recipe.ema
 
     @cached_property
-    def images(self) -> Tensor:
-        """The training images as network input, (N, 1, H, W)."""
-        return normalise(self.train.images)
-
-    @cached_property
     def labels(self) -> Tensor:
         """Their classes, (N,)."""
         return torch.from_numpy(self.train.labels)
@@ -61,7 +56,9 @@ class ImageTask(Task):
 
     def batch(self, index: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Images (B, 1, H, W), changed by the recipe's augmentation, and labels (B,)."""
-        x = self.images[index]
+        # Normalised here and not once for all: every fit of a training has a task, and the images of a large set as
+        # float32 are four times the bytes that all tasks share.
+        x = normalise(self.train.images[index.numpy()])
         if self.recipe.augmentation is not None:
             x = augment(x, self.recipe.augmentation, generator)
         return self._laid_out(x), self.labels[index]
@@ -94,9 +91,9 @@ class ImageTask(Task):
         """AUC and log loss on (the first images of) the validation part."""
         part = self.validation
         device = next(network.parameters()).device
-        x = normalise(part.images[:MOST_VALIDATED])
-        logits = torch.cat([network(self._laid_out(some).to(device)).float().cpu() for some in torch.split(x, 256)])
         labels = part.labels[:MOST_VALIDATED]
+        batches = (normalise(part.images[at : min(at + 256, len(labels))]) for at in range(0, len(labels), 256))
+        logits = torch.cat([network(self._laid_out(some).to(device)).float().cpu() for some in batches])
         scores = logits.double().numpy()
         y = (labels == self.positive).astype("int64")
         found = {"validation_loss": calibration.log_loss(scores, labels, 1.0)}

@@ -13,6 +13,13 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Metric = Callable[[Ints, Floats], float]
+Tick = Callable[[], None]
+"""Called between portions of what takes long; raises `Stop` where the job is to end."""
+
+
+def silent() -> None:
+    """A tick that nobody listens to."""
+
 
 BINS = 15
 """Equal-width bins of the calibration error (Guo et al. 2017)."""
@@ -65,7 +72,9 @@ def reliability(y: Ints, p: Floats, bins: int = 10) -> list[dict[str, float]]:
     ]
 
 
-def bootstrap(y: Ints, p: Floats, metric: Metric, seed: int = 0, repeats: int = 2000) -> tuple[float, float]:
+def bootstrap(
+    y: Ints, p: Floats, metric: Metric, seed: int = 0, repeats: int = 2000, tick: Tick = silent
+) -> tuple[float, float]:
     """Return the 95 % interval of `metric`: percentiles over resamples drawn within each class.
 
     Drawing within the classes keeps each resample's prevalence, so that a small set never loses a class.
@@ -74,6 +83,7 @@ def bootstrap(y: Ints, p: Floats, metric: Metric, seed: int = 0, repeats: int = 
     groups = [np.flatnonzero(y == value) for value in (0, 1)]
     values = np.empty(repeats)
     for repeat in range(repeats):
+        tick()
         index = np.concatenate([random.choice(group, len(group)) for group in groups])
         values[repeat] = metric(y[index], p[index])
     low, high = np.quantile(values, [0.025, 0.975])
@@ -112,11 +122,11 @@ def values(y: Ints, p: Floats, threshold: float) -> dict[str, float]:
     return {**found, "ece_if_perfect": round(perfect_ece(p)[0], 4)}
 
 
-def figures(y: Ints, p: Floats, threshold: float) -> dict[str, dict[str, float]]:
+def figures(y: Ints, p: Floats, threshold: float, tick: Tick = silent) -> dict[str, dict[str, float]]:
     """Return AUC, accuracy, sensitivity, specificity and ECE, each with its 95 % interval `low` to `high`."""
     found: dict[str, dict[str, float]] = {}
     for name, metric in measures(threshold).items():
-        low, high = bootstrap(y, p, metric)
+        low, high = bootstrap(y, p, metric, tick=tick)
         found[name] = {"value": round(metric(y, p), 4), "low": round(low, 4), "high": round(high, 4)}
     mean, low, high = perfect_ece(p)
     found["ece_if_perfect"] = {"value": round(mean, 4), "low": round(low, 4), "high": round(high, 4)}

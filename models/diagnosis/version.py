@@ -20,6 +20,7 @@ from models.diagnosis.card import card
 from models.diagnosis.evaluate import Calibrated, Seen
 from models.diagnosis.evidence import evidence, log_odds
 from models.diagnosis.fitting import architecture, baseline
+from models.diagnosis.metrics import Floats, Tick
 from models.diagnosis.networks import Network, normalise
 from models.diagnosis.recipes import DiagnosisRecipe
 from models.diagnosis.weights import pack, packed, unpack
@@ -55,24 +56,23 @@ def described(session: Session, recipe: DiagnosisRecipe, trained: Trained, posit
     """Calibrate, choose the seed of least validation loss, audit, read the test part; return the version."""
     for network in (*trained.own.values(), *trained.plain.values()):
         network.load_state_dict(unpack(pack(network.state_dict())))
-    session.say("evaluating", "calibration on the validation part")
-    fixed = _fixed(trained.own, trained.validation, positive)
+    fixed = _fixed(trained.own, trained.validation, positive, _tick(session, "calibration on the validation part"))
     seed = min(fixed, key=lambda s: fixed[s].validation_loss)
     network = trained.own[seed]
-    means, whiten, distance, energy = evaluate.familiar(network, trained.train, trained.validation)
+    tick = _tick(session, "what familiar images look like")
+    means, whiten, distance, energy = evaluate.familiar(network, trained.train, trained.validation, tick)
     reference = _reference(trained.train, positive)
-    session.step()
-    session.say("evaluating", "audit of the evidence maps")
-    audit_report = audited(network, trained.validation, reference, positive)
-    session.step()
-    session.say("evaluating", "the test part, once")
-    figures, cases = _figures(recipe, trained, fixed, seed, positive)
+    tick = _tick(session, "audit of the evidence maps")
+    audit_report = audited(network, trained.validation, reference, positive, tick)
+    figures, cases = _figures(recipe, trained, fixed, seed, positive, _tick(session, "the test part, once"))
     extra = {"means": means, "whiten": whiten, "reference": reference, "sample": sample(trained.train)}
     content = packed(network.state_dict(), extra)
     finding = trained.train.classes[positive]
     manifest = {
         "name": session.name,
         "kind": "diagnosis",
+        "made_with": session.made_with,
+        "resumed_elsewhere": session.moves,
         "summary": recipe.summary or f"{finding}: {recipe.architecture}, trained on {session.dataset.name}.",
         "classes": list(trained.train.classes),
         "contract": contract(recipe, trained.train),
@@ -99,6 +99,13 @@ def described(session: Session, recipe: DiagnosisRecipe, trained: Trained, posit
         "card": recipe.card.model_dump(),
     }
     return NewVersion(session.name, "diagnosis", manifest, _files(content, manifest, cases))
+
+
+def _tick(session: Session, message: str) -> Tick:
+    """Say what begins; what is returned is called between its portions, so that a cancel is heard in each of them."""
+    session.step()
+    session.say("evaluating", message)
+    return lambda: session.pulse("evaluating", message)
 
 
 def contract(recipe: DiagnosisRecipe, part: ImageSet) -> dict[str, Any]:
@@ -136,8 +143,8 @@ def _network(recipe: DiagnosisRecipe, part: ImageSet) -> dict[str, Any]:
     return {"name": name, "config": options}
 
 
-def _fixed(networks: Mapping[int, Network], validation: ImageSet, positive: int) -> dict[int, Calibrated]:
-    looked: dict[int, Seen] = {seed: evaluate.look(network, validation.images) for seed, network in networks.items()}
+def _fixed(networks: Mapping[int, Network], validation: ImageSet, positive: int, tick: Tick) -> dict[int, Calibrated]:
+    looked: dict[int, Seen] = {s: evaluate.look(network, validation.images, tick) for s, network in networks.items()}
     return {s: evaluate.calibrate(seen.logits, validation.labels, positive) for s, seen in looked.items()}
 
 
@@ -158,16 +165,18 @@ def sample(train: ImageSet, seed: int = 0) -> Tensor:
     return (means[0] * (1 - share) + means[1] * share + smooth).clamp(0, 255).to(torch.uint8)
 
 
-def audited(network: Network, validation: ImageSet, reference: Tensor, positive: int) -> dict[str, Any]:
-    """Run the audit of the evidence map on validation images that its choice did not see."""
+def audited(network: Network, validation: ImageSet, reference: Tensor, positive: int, tick: Tick) -> dict[str, Any]:
+    """Run the audit of the evidence map on validation images that its choice did not see; a `tick` for each look."""
     normal = normalise(reference.numpy()[None])
 
     def score(x: Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:
+        tick()
         with torch.no_grad():
             found: np.ndarray[Any, np.dtype[np.float64]] = log_odds(network(x), positive).double().numpy()
         return found
 
     def mapper(of: Network, x: Tensor) -> Tensor:
+        tick()
         with torch.no_grad():
             activation, calm = of.trunk(x), of.trunk(normal)
         raw = evidence(of, activation, positive, calm)
@@ -194,21 +203,21 @@ def _calibration(fixed: Calibrated, distance: float, energy: float) -> dict[str,
 
 
 def _figures(
-    recipe: DiagnosisRecipe, trained: Trained, fixed: Mapping[int, Calibrated], seed: int, positive: int
+    recipe: DiagnosisRecipe, trained: Trained, fixed: Mapping[int, Calibrated], seed: int, positive: int, tick: Tick
 ) -> tuple[dict[str, Any], bytes | None]:
     """`labels`, `metrics` and `baseline`, and cases.npz; the test part is read here and nowhere else."""
     part = trained.test
-    bases = _fixed(trained.plain, trained.validation, positive)
-    logits = {s: None if part is None else evaluate.look(one, part.images).logits for s, one in trained.own.items()}
-    others = {s: None if part is None else evaluate.look(one, part.images).logits for s, one in trained.plain.items()}
+    bases = _fixed(trained.plain, trained.validation, positive, tick)
+    logits = {s: _scores(one, part, tick) for s, one in trained.own.items()}
+    others = {s: _scores(one, part, tick) for s, one in trained.plain.items()}
     rows = [evaluate.seed_row(s, fixed[s], logits[s], part, positive) for s in trained.own]
     plain = [evaluate.seed_row(s, bases[s], others[s], part, positive) for s in trained.plain]
     own, simple = evaluate.mean_of(rows), evaluate.mean_of(plain)
     test, subgroups, cases = None, {}, None
     chosen = logits[seed]
     if part is not None and chosen is not None:
-        test = {"n": len(part), **evaluate.test_metrics(fixed[seed], chosen, part, positive)}
-        subgroups = evaluate.subgroups(fixed[seed], chosen, part, positive)
+        test = {"n": len(part), **evaluate.test_metrics(fixed[seed], chosen, part, positive, tick)}
+        subgroups = evaluate.subgroups(fixed[seed], chosen, part, positive, tick)
         y, p = (part.labels == positive).astype(np.float32), fixed[seed].probability(chosen, positive)
         cases = write(part.key, {"y": y, "p": p.astype(np.float32)}, part.groups)
     validation = {"n": len(trained.validation), "auc": fixed[seed].validation_auc}
@@ -225,6 +234,11 @@ def _figures(
         },
     }
     return found, cases
+
+
+def _scores(network: Network, part: ImageSet | None, tick: Tick) -> Floats | None:
+    """Logits on a part, (N, classes); None without one."""
+    return None if part is None else evaluate.look(network, part.images, tick).logits
 
 
 def _beaten(own: dict[str, float], plain: dict[str, float]) -> bool:

@@ -89,6 +89,18 @@ def _making(manifest: Mapping[str, Any]) -> str:
     begun = f" It went on from {parent['name']}@{parent['version']}." if parent else ""
     return (
         f"`{manifest['made_with']}`: {steps} steps in {len(manifest['plan']['steps'])} fits, seeds {seeds}.{begun} "
-        f"Equal libraries, threads ({manifest['plan']['threads']}) and instruction set "
-        f"({manifest['plan']['instruction_set']}) give equal weights."
+        + repeated(
+            manifest,
+            f"Equal libraries, threads ({manifest['plan']['threads']}) and instruction set "
+            f"({manifest['plan']['instruction_set']}) give equal weights.",
+        )
     )
+
+
+def repeated(manifest: Mapping[str, Any], equal: str) -> str:
+    """What making it again gives: `equal`, unless the training was interrupted and went on in another environment."""
+    moves = manifest.get("resumed_elsewhere")
+    if not moves:
+        return equal
+    names = ", ".join(sorted({name for move in moves for name in move}))
+    return f"It was interrupted and went on elsewhere (another {names}): made again, the last digits may differ."

@@ -26,6 +26,12 @@ def environment(device: str) -> dict[str, Any]:
     }
 
 
+def deciding(device: str) -> dict[str, Any]:
+    """What decides the last bits of the weights, besides the threads: those are kept by the plan."""
+    said = environment(device)
+    return {name: said[name] for name in ("torch", "numpy", "lightgbm", "device_name", "instruction_set")}
+
+
 def installed(name: str) -> str | None:
     """A package's version; None where it is not installed."""
     try:

@@ -12,7 +12,7 @@ from jobs.errors import PermanentError
 from jobs.running import Stop
 from models.training.curves import thinning
 from models.training.ranks import Ranks
-from models.training.reporting import Reporter
+from models.training.reporting import SILENT_S, Reporter
 from models.training.state import Standing, copied
 from models.training.stepping import Stepper
 
@@ -34,13 +34,15 @@ class Loop:
         standing.sum = standing.sum.to(stepper.device)
 
     def run(self) -> dict[str, Tensor]:
-        """The state of the network that the fit ends with; `Stop` passes through, with a checkpoint made first."""
+        """The state of the network that the fit ends with. `Stop` passes through; where the job goes on elsewhere, with
+        a checkpoint made first."""
         standing, task = self.standing, self.stepper.task
         while standing.step < self.steps and not standing.stopped:
             try:
                 self._check()
-            except Stop:
-                self._save(True)
+            except Stop as stop:
+                if stop.resumes:
+                    self._save(True)
                 raise
             standing.sum = standing.sum + self.stepper.step(standing.step, standing.step / self.steps)
             standing.step += 1
@@ -72,7 +74,7 @@ class Loop:
         standing, task = self.standing, self.stepper.task
         verdict: dict[str, object] | None = None
         if self._ranks.rank == 0:
-            self._figures = self.stepper.validate()
+            self._figures = self.stepper.validate(self._validating)
             for name, figure in self._figures.items():
                 self._report.point(self.stepper.label, name, standing.step, figure)
             verdict = {"value": self._monitored()}
@@ -86,6 +88,17 @@ class Loop:
         elif task.patience is not None and epoch - standing.best_epoch >= task.patience:
             standing.stopped = True
             self.stepper.say(f"{self.stepper.label}: stopped early after epoch {epoch + 1}, best was {self._best()}")
+
+    def _validating(self) -> None:
+        """Between the batches of a validation, which on large images may take longer than a caller waits for a cancel.
+        Where the job goes on elsewhere, the validation is ended first: a checkpoint lies between two steps."""
+        try:
+            self._check()
+        except Stop as stop:
+            if not stop.resumes:
+                raise
+        if self._report.due(SILENT_S):
+            self._report.say("training", f"{self.stepper.label}: validation")
 
     def _monitored(self) -> float | None:
         """The figure by which the best weights are chosen; None where it is not a number."""

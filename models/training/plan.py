@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import torch
 
+from jobs.errors import BudgetTooSmall
 from models.training.stepping import Stepper
 from models.training.task import Planned, Task
 
@@ -18,6 +19,9 @@ SAFETY = 0.92
 
 MEASURED_S = 8.0
 """Time spent on measuring all fits together, as far as single steps allow it."""
+
+MARGIN = 1.2
+"""By how much the budget that a refusal names is above the one that was computed: it is to suffice when tried."""
 
 LEAST_STEPS = 2
 """Steps measured of each fit, after one that warms up."""
@@ -87,13 +91,19 @@ def settled(
     fits: Mapping[str, Planned], cost: Mapping[str, Cost], minutes: float | None, left_s: float, rest_s: float,
     devices: int = 1,
 ) -> Plan:  # fmt: skip
-    """The plan: the full recipe, or with `minutes` the same share of every fit such that all end in `left_s`."""
+    """The plan: the full recipe, or with `minutes` the same share of every fit such that all end in `left_s`.
+
+    Raises `BudgetTooSmall` where that would not show every network each of its examples once.
+    """
     full = {label: full_steps(planned) for label, planned in fits.items()}
     seconds = {label: cost[label].step_s + cost[label].epoch_s / per_epoch(fits[label].task) for label in fits}
     share = 1.0
     if minutes is not None:
         wanted = sum(full[label] * seconds[label] for label in fits)
         share = min(1.0, max(0.0, (left_s - rest_s) * SAFETY) / wanted) if wanted else 1.0
+        least = max(min(1.0, per_epoch(fits[label].task) / count) for label, count in full.items())
+        if share < least:
+            raise _too_small(minutes, minutes * 60 - left_s + rest_s + least * wanted / SAFETY)
     return Plan(
         steps={label: max(1, math.floor(count * share)) for label, count in full.items()},
         full=full,
@@ -105,6 +115,13 @@ def settled(
         instruction_set=torch.backends.cpu.get_cpu_capability(),
         micro={label: cost[label].micro for label in fits if cost[label].micro < fits[label].task.batch_size},
     )
+
+
+def _too_small(minutes: float, needed_s: float) -> BudgetTooSmall:
+    """The refusal, in tenths of a minute."""
+    least = math.ceil(needed_s * MARGIN / 6) / 10
+    detail = f"{minutes:g} minutes are too few for an epoch of every network of this recipe, on this data and machine"
+    return BudgetTooSmall(f"{detail}: {least:g} would do. Ask for more, or for a smaller recipe.", least_minutes=least)
 
 
 def measured(fits: Mapping[str, Planned], device: str, tick: Callable[[], None]) -> dict[str, Cost]:
@@ -136,6 +153,5 @@ def _cost(stepper: Stepper, each_s: float, tick: Callable[[], None]) -> Cost:
         tick()
         done += 1
         last = time.perf_counter()
-    stepper.validate()
-    tick()
+    stepper.validate(tick)
     return Cost((last - first) / done, time.perf_counter() - last, stepper.micro)

@@ -11,6 +11,9 @@ from models.training.plan import Plan
 EVERY_S = 1.0
 """Seconds between two reports of progress."""
 
+SILENT_S = 3.0
+"""Seconds after which a validation says that it is under way."""
+
 
 class Reporter:
     """Turns steps into progress of the whole job. Times are those of the plan, corrected by the pace so far."""
@@ -38,9 +41,9 @@ class Reporter:
         self._skipped_s += (self._plan.steps[label] - step) * self._plan.seconds[label]
         self.fraction = min(self._done_s / (self._plan.total_s() or 1.0), 1.0)
 
-    def due(self) -> bool:
-        """Whether it is time to say something."""
-        return time.monotonic() - self._told_at >= EVERY_S
+    def due(self, every_s: float = EVERY_S) -> bool:
+        """Whether it is time to say something: nothing was said for so long."""
+        return time.monotonic() - self._told_at >= every_s
 
     def step(self, label: str, step: int, epoch: int, epochs: int, figures: str) -> None:
         """`step` steps of a fit are done; `figures` are the newest loss and metric in words."""

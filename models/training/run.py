@@ -49,6 +49,7 @@ def run(work: Work) -> Finished:
     version = NewVersion(made.name, made.kind, manifest, files)
     plan = session.planned.as_json()
     origin = {"plan": plan, "recipe": manifest["recipe"], **environment(work.device), "lineage": manifest["lineage"]}
+    origin |= {"resumed_elsewhere": session.moves} if session.moves else {}
     return Finished([_item(session, manifest)], artifacts(session, files), origin, version)
 
 
@@ -65,6 +66,7 @@ def train(work: Work, params: TrainingParams, ranks: Ranks, began: float | None 
         ranks,
         began,
     )
+    session.made_with = command(params, work.seed)
     made: NewVersion = resolve(kinds()[params.kind].trainer or "")(session)
     work.progress(1.0, "finished", f"a version of {made.name}")
     return session, made
@@ -87,7 +89,8 @@ def completed(made: NewVersion, session: Session, params: TrainingParams) -> dic
         "parent": lineage[0] if parent is not None else None,
         "lineage": [*lineage, *(parent.manifest.get("lineage") or [] if parent is not None else [])],
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "made_with": _command(params, session.seed),
+        "made_with": session.made_with,
+        "resumed_elsewhere": session.moves,
     }
     data = {
         "name": dataset.name,
@@ -148,9 +151,11 @@ def _item(session: Session, manifest: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _command(params: TrainingParams, seed: int) -> str:
-    """The command that asks for this training again."""
-    words = [f"medjobs train {params.kind} --data {params.dataset} --recipe {params.recipe} --seed {seed}"]
+def command(params: TrainingParams, seed: int) -> str:
+    """The command that asks for this training again, for the same model."""
+    words = [f"medjobs train {params.kind} --data {params.dataset}"]
+    words += [f"--name {params.name}"] if params.name is not None else []
+    words += [f"--recipe {params.recipe} --seed {seed}"]
     words += [f"--minutes {params.minutes:g}"] if params.minutes is not None else []
     words += [f"--devices {params.devices}"] if params.devices > 1 else []
     words += [f"--parent {params.parent}"] if params.parent is not None else []

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from jobs.errors import DatabaseUnavailable, StorageUnavailable
 from jobs.running import Checkpoints
 
 VERSION = 1
@@ -40,11 +41,16 @@ class Saved:
         """Reads the newest checkpoint; one of another configuration is left aside, and `say` is told."""
         self._checkpoints = checkpoints
         self._configuration = configuration
+        self._say = say
         self.plan: Mapping[str, Any] | None = None
         self.fits: dict[str, bytes] = {}
         self.stages: dict[str, dict[str, bytes]] = {}
         self.curves: Mapping[str, Any] = {}
         self.now: Now | None = None
+        self.place: Mapping[str, Any] | None = None
+        self.moves: list[dict[str, list[Any]]] = []
+        """Where attempts went on in another environment: what differed -> [before, then]."""
+
         self._saved_at, self._pause_s = time.monotonic(), EVERY_S[0]
         found = checkpoints.newest()
         if found is None:
@@ -56,12 +62,29 @@ class Saved:
         self._read(files, manifest)
         say(f"goes on from a checkpoint: {len(self.fits)} fits done{_under_way(self.now)}")
 
+    def go_on(self, place: Mapping[str, Any]) -> None:
+        """This attempt runs in `place`, as models.training.environment.deciding tells it.
+
+        One unlike that of the checkpoint is said and kept: the weights may differ in their last bits from those of an
+        uninterrupted training.
+        """
+        if self.place is not None and self.place != place:
+            moved = {name: [self.place.get(name), value] for name, value in place.items()}
+            self.moves.append({name: pair for name, pair in moved.items() if pair[0] != pair[1]})
+            unlike = ", ".join(f"{name} {before} before, {then} now" for name, (before, then) in self.moves[-1].items())
+            self._say(f"goes on in another environment ({unlike}): the last bits of the weights may differ")
+        self.place = place
+
     def due(self) -> bool:
         """Whether it is time for the next one."""
         return time.monotonic() - self._saved_at >= self._pause_s
 
     def save(self, now: Now | None) -> None:
-        """Store everything; `now` is the fit under way."""
+        """Store everything; `now` is the fit under way.
+
+        While storage or database are away training goes on, says so, and saves again when the next is due: what a
+        failed checkpoint costs is only paid if the worker dies as well.
+        """
         began = time.monotonic()
         self.now = now
         files = {f"fit-{n}.safetensors": content for n, content in enumerate(self.fits.values())}
@@ -76,14 +99,20 @@ class Saved:
             "fits": list(self.fits),
             "stages": {label: list(stage) for label, stage in self.stages.items()},
             "curves": self.curves,
+            "place": self.place,
+            "moves": self.moves,
             "now": None if now is None else {"label": now.label, "said": now.said},
         }
-        self._checkpoints.save(files, manifest)
+        try:
+            self._checkpoints.save(files, manifest)
+        except (StorageUnavailable, DatabaseUnavailable) as error:
+            self._say(f"no checkpoint could be made ({error.code}); training goes on, and tries again")
         self._saved_at = time.monotonic()
         self._pause_s = min(max((self._saved_at - began) / SHARE, EVERY_S[0]), EVERY_S[1])
 
     def _read(self, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> None:
         self.plan, self.curves = manifest["plan"], manifest["curves"]
+        self.place, self.moves = manifest.get("place"), list(manifest.get("moves", ()))
         self.fits = {label: files[f"fit-{n}.safetensors"] for n, label in enumerate(manifest["fits"])}
         for n, (label, names) in enumerate(manifest["stages"].items()):
             self.stages[label] = {name: files[f"stage-{n}-{k}"] for k, name in enumerate(names)}

@@ -17,6 +17,7 @@ from jobs.predicting import ModelVersion
 from jobs.running import Work
 from models.data.canonical import AnySet, fingerprint
 from models.training.curves import Curves
+from models.training.environment import deciding
 from models.training.local import LocalWork
 from models.training.loop import Loop
 from models.training.plan import Plan, measured, settled
@@ -46,9 +47,13 @@ class Session:
         self.work, self.data, self.dataset, self.recipe, self.parent = work, data, dataset, recipe, parent
         self.seed, self.device, self.minutes = work.seed, work.device, minutes
         self.name = str(getattr(work.params, "name", None) or dataset.name)
+        self.made_with = ""
+        """The command that asks for this training; empty where there is no job."""
+
         self._ranks = ranks or Ranks()
         self._began = time.monotonic() if began is None else began
         self._saved = Saved(work.checkpoints, digest(self._configuration()), work.log)
+        self._saved.go_on(deciding(self.device))
         self._report = Reporter(work, Curves(self._saved.curves))
         self._plan: Plan | None = None
         self._left: list[str] = []
@@ -67,6 +72,11 @@ class Session:
     def curves(self) -> Curves:
         """Every curve so far."""
         return self._report.curves
+
+    @property
+    def moves(self) -> list[dict[str, list[Any]]]:
+        """Where it went on in another environment: what differed -> [before, then]. Mostly none."""
+        return self._saved.moves
 
     @property
     def planned(self) -> Plan:
@@ -133,6 +143,12 @@ class Session:
         self.work.step()
         self._ranks.check()
 
+    def pulse(self, stage: str, message: str) -> None:
+        """`step`, and every second or so a word: for each portion of what is no step of a fit, such as evaluation."""
+        self.step()
+        if self._report.due():
+            self.say(stage, message)
+
     def say(self, stage: str, message: str = "") -> None:
         """Report what is being done besides fitting; call it at least every few seconds."""
         self._report.say(stage, message)
@@ -174,15 +190,10 @@ class Session:
         return network.eval()
 
     def _measured(self, fits: Mapping[str, Planned], rest_s: float | None) -> Plan:
-        cost = measured(fits, self.device, self._measuring)
+        cost = measured(fits, self.device, lambda: self.pulse("planning", "measuring the speed of a step"))
         left_s = (self.minutes or 0.0) * 60 - (time.monotonic() - self._began)
         rest = (self.minutes or 0.0) * 60 * REST_SHARE if rest_s is None else rest_s
         return settled(fits, cost, self.minutes, left_s, rest, self._ranks.world)
-
-    def _measuring(self) -> None:
-        self.step()
-        if self._report.due():
-            self.say("planning", "measuring the speed of a step")
 
     def _save(self, now: Now | None) -> None:
         if self._ranks.rank == 0:

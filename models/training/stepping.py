@@ -90,12 +90,16 @@ class Stepper:
         """The network that is validated and returned."""
         return self.network if self.averaged is None else self.averaged
 
-    def validate(self) -> dict[str, float]:
-        """The task's figures for the network as it is."""
+    def validate(self, tick: Callable[[], None] = lambda: None) -> dict[str, float]:
+        """The task's figures for the network as it is. `tick` is called before each of its forward passes."""
         shown = self.shown()
         shown.eval()
-        with torch.no_grad():
-            figures = self.task.validate(shown)
+        hook = shown.register_forward_pre_hook(lambda *_: tick())
+        try:
+            with torch.no_grad():
+                figures = self.task.validate(shown)
+        finally:
+            hook.remove()
         self.network.train()
         return {name: float(value) for name, value in figures.items()}
 

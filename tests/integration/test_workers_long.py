@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from db import jobs, reading
@@ -53,15 +52,26 @@ def test_events_tell_how_a_long_job_goes(stack: Stack) -> None:
     assert stack.view(job_id).fraction == 1.0
 
 
+def test_each_long_job_has_a_process_of_its_own_that_ends_with_it(stack: Stack) -> None:
+    """Given a job that has ended, then its process is gone, and with it what it held of a GPU; the next one runs."""
+    stack.worker("long")
+    first = steps(stack, steps=20, step_s=0.05)
+    stack.until(lambda: stack.view(first).fraction > 0)
+    (ran,) = stack.children()
+    stack.wait([first])
+    stack.until(lambda: not ran.is_running())
+    (after,) = stack.wait([steps(stack, steps=2)], 60)
+    assert after.state == "succeeded"
+    assert [attempt.outcome for attempt in after.attempts] == ["succeeded"]
+
+
 def test_a_killed_child_resumes_from_its_checkpoint(stack: Stack) -> None:
     """Given a long job half way, when its process is killed, then another goes on where it was."""
     stack.worker("long")
     stack.keeper()
     job_id = steps(stack, steps=60, step_s=0.05)
     stack.until(lambda: stack.view(job_id).fraction > 0.2)
-    (child,) = [
-        c for p in stack.processes for c in psutil.Process(p.pid).children() if "spawn" in " ".join(c.cmdline())
-    ]
+    (child,) = stack.children()
     child.kill()
     (job,) = stack.wait([job_id], 60)
     assert job.state == "succeeded"

@@ -462,6 +462,11 @@ def test_verify_says_when_another_library_or_device_may_be_the_reason(server: Se
     assert "defect" not in shown.output
 
 
+def test_verify_calls_no_defect_what_a_training_that_went_on_elsewhere_leaves() -> None:
+    moved = result([{"p": 0.5}], resumed_elsewhere=[{"instruction_set": ["AVX2", "AVX512"]}])
+    assert not verifying.same_circumstances(verifying.differences(moved, result([{"p": 0.5000001}])))
+
+
 def test_a_number_is_no_truth_value_and_a_missing_member_is_a_difference() -> None:
     found = verifying.differences(result([{"a": 1}]), result([{"a": True}]))
     assert [one.place for one in found] == ["items[0].a"]

@@ -10,6 +10,7 @@ import torch
 
 from jobs.errors import DatasetInvalid, InputError
 from jobs.predicting import ModelVersion
+from jobs.running import Stop
 from models.data.canonical import ImageSet
 from models.diagnosis.augment import augment, views
 from models.diagnosis.fitting import ImageTask, architecture, baseline, together
@@ -18,6 +19,7 @@ from models.diagnosis.recipes import RECIPES, Augmentation, ChestPneumonia, Diag
 from models.diagnosis.trainer import parted, train
 from models.training.session import Session
 from tests.diagnosis_data import SMALL, bright_or_dark
+from tests.training_toy import Interrupted
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +43,47 @@ def test_a_plain_difference_is_learnt(recipe: DiagnosisRecipe) -> None:
     assert (found == test.labels).mean() >= 0.9
     assert next(network.parameters()).dtype == torch.float32
     assert not network.training
+
+
+def test_the_fits_of_a_training_share_its_images_and_hold_no_copy_of_their_own() -> None:
+    """Given three fits, when each has made a batch, then all hold the very same bytes and no tensor of that size, and
+    the batch is that part of the whole set as the network takes it."""
+    data = bright_or_dark()
+    parts = parted(data, SMALL)
+    tasks = [ImageTask(parts.train, parts.validation, SMALL, parts.positive) for _ in range(3)]
+    index = torch.tensor([5, 0, 17])
+    for task in tasks:
+        x, y = task.batch(index, torch.Generator())
+        assert torch.equal(x, normalise(parts.train.images)[index])
+        assert y.tolist() == parts.train.labels[index.numpy()].tolist()
+        assert task.train.images is parts.train.images
+        held = [value for value in vars(task).values() if isinstance(value, torch.Tensor)]
+        assert all(tensor.numel() < parts.train.images.size for tensor in held)
+
+
+def test_the_default_recipe_stopped_anywhere_ends_with_the_same_weights() -> None:
+    """Given ResNet-18 in bf16 with its channels last, averaged and augmented, when it is stopped at the second and at
+    the seventh step and goes on, then no weight differs in any bit from those of a training that was not."""
+    recipe = DiagnosisRecipe(width=4, epochs=3, batch=32)
+    assert (recipe.architecture, recipe.precision) == ("resnet18", "bf16")
+    parts = parted(bright_or_dark(), recipe)
+
+    def weights(work: Interrupted) -> dict[str, torch.Tensor]:
+        session = Session.local(bright_or_dark(), recipe, 0, work=work)
+        task = ImageTask(parts.train, parts.validation, recipe, parts.positive)
+        return session.fit("network", task, recipe.epochs).state_dict()
+
+    whole, work = weights(Interrupted()), Interrupted()
+    for work.stop_after in (2, 5):
+        work.steps = 0
+        with pytest.raises(Stop):
+            weights(work)
+    reached = work.checkpoints.newest()[1]["now"]["said"]["step"]
+    assert 0 < reached < 9
+    work.stop_after = None
+    again = weights(work)
+    assert whole.keys() == again.keys()
+    assert [name for name, value in whole.items() if not torch.equal(value, again[name])] == []
 
 
 def test_a_training_image_that_validation_holds_too_is_left_out() -> None:

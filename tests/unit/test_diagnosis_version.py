@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from imaging.drawing import png
 from jobs.errors import ModelUnusable
 from jobs.predicting import ModelVersion, Source
+from jobs.running import Stop
 from jobs.training import NewVersion
 from models.catalogue import catalogue
 from models.data.canonical import ImageSet
@@ -24,6 +26,7 @@ from models.diagnosis.predictor import load
 from models.diagnosis.recipes import DiagnosisRecipe
 from models.diagnosis.trainer import train
 from models.diagnosis.weights import load_network
+from models.training.local import LocalWork
 from models.training.session import Session
 from tests.diagnosis_data import SMALL, bright_or_dark
 
@@ -119,6 +122,44 @@ def test_given_the_same_data_recipe_and_seed_then_every_file_is_the_same_to_the_
     again = trained(bright_or_dark())
 
     assert dict(again.files) == dict(new.files)
+
+
+class Heard(LocalWork):
+    """Counts the looks at the cancel flag by what the training says that it does; cancelled at look `end` of `at`."""
+
+    def __init__(self, at: str = "", end: int = 0) -> None:
+        super().__init__()
+        self.at, self.end, self.looks = at, end, Counter[str]()
+
+    def step(self) -> None:
+        if self.said:
+            self.looks[self.said[-1][2]] += 1
+        if self.end and self.looks[self.at] >= self.end:
+            raise Stop("cancelled", resumes=False)
+
+
+def test_given_a_training_that_evaluates_then_each_batch_map_and_resample_looks_whether_it_was_cancelled() -> None:
+    torch.set_num_threads(1)
+    data = bright_or_dark()
+    session = Session.local(data, SMALL.model_copy(update={"seeds": 1, "epochs": 2.0}), 0, work=Heard())
+    train(session)
+    looks = session.work.looks  # type: ignore[attr-defined]
+    assert looks["calibration on the validation part"] >= 1
+    assert looks["what familiar images look like"] >= 2
+    assert looks["audit of the evidence maps"] >= 60
+    assert looks["the test part, once"] >= 5 * 2000
+
+
+@pytest.mark.parametrize(
+    "stage", ["calibration on the validation part", "audit of the evidence maps", "the test part, once"]
+)
+def test_given_a_cancel_while_it_evaluates_then_it_ends_there_and_saves_nothing_more(stage: str) -> None:
+    torch.set_num_threads(1)
+    work = Heard(stage, 2)
+    with pytest.raises(Stop):
+        train(Session.local(bright_or_dark(), SMALL.model_copy(update={"seeds": 1, "epochs": 2.0}), 0, work=work))
+    assert work.said[-1][2] == stage
+    assert work.looks[stage] == 2
 
 
 def test_given_members_then_each_has_weights_of_its_own() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ from tensorboardX.proto.event_pb2 import Event
 
 from jobs.predicting import ModelVersion
 from jobs.results import DISCLAIMER, Report
-from jobs.running import Finished
-from models.catalogue import Catalogue
+from jobs.running import Finished, Stop
+from models.catalogue import Catalogue, catalogue
 from models.data.canonical import fingerprint
+from models.diagnosis import card as diagnosis_card
+from models.training import card, session
 from models.training.export import export
 from models.training.kind import TrainingItem
 from models.training.report import render
@@ -59,9 +61,31 @@ def test_a_version_says_how_it_was_made(work: Interrupted) -> None:
     assert manifest["environment"]["threads"] == manifest["plan"]["threads"] == 1
     assert manifest["parent"] is None
     assert manifest["metrics"]["undefined"] is None
-    assert manifest["made_with"] == "medjobs train toy-fit --data noise --recipe plain --seed 5 --set epochs=3"
+    assert manifest["made_with"] == (
+        "medjobs train toy-fit --data noise --name toy --recipe plain --seed 5 --set epochs=3"
+    )
     json.dumps(manifest, allow_nan=False)
     assert set(finished.version.files) == {"weights.safetensors", "plot.svg", "counts.txt", "card.md"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("chest-pneumonia", diagnosis_card.card),
+        ("breast-malignancy", diagnosis_card.card),
+        ("icu-mortality", card.card),
+        ("pbc-survival", card.card),
+    ],
+)
+def test_a_shipped_card_says_what_its_manifest_says_and_a_command_that_makes_that_model(
+    name: str, text: Callable[[Mapping[str, Any]], str]
+) -> None:
+    version = catalogue().resolve(name)
+    assert text(version.manifest) == (version.folder / "card.md").read_text()
+    words = version.manifest["made_with"].split()
+    assert words[:2] == ["medjobs", "train"]
+    assert words[words.index("--name") + 1] == name
+    assert words[words.index("--data") + 1] == version.manifest["data"]["name"]
 
 
 def test_the_item_fits_its_schema_and_depends_on_the_seed_alone(work: Interrupted, tmp_path: Path) -> None:
@@ -86,6 +110,37 @@ def test_a_job_run_again_gives_the_same_item_files_and_weights(work: Interrupted
     assert first.items == second.items
     assert first.version.files == second.version.files
     assert files(first) == files(second)
+
+
+def test_a_training_that_goes_on_in_another_environment_says_so_and_claims_no_equal_weights(
+    work: Interrupted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a checkpoint made on an older processor, then stream, manifest, provenance and card tell of it."""
+    here = session.deciding("cpu")
+    work.stop_after = 8
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "deciding", lambda _: {**here, "instruction_set": "AVX-of-old"})
+        with pytest.raises(Stop):
+            run(work)
+    work.stop_after = None
+    finished = run(work)
+    assert finished.version is not None
+    expected = [{"instruction_set": ["AVX-of-old", here["instruction_set"]]}]
+    assert finished.version.manifest["resumed_elsewhere"] == finished.provenance["resumed_elsewhere"] == expected
+    assert any("another environment (instruction_set AVX-of-old before" in line for line in work.logs)
+    text = files(finished)["card.md"].decode()
+    assert "went on elsewhere (another instruction_set)" in text
+    assert "give equal weights" not in text
+
+
+def test_a_training_that_goes_on_where_it_was_claims_equal_weights(work: Interrupted) -> None:
+    work.stop_after = 8
+    with pytest.raises(Stop):
+        run(work)
+    work.stop_after = None
+    finished = run(work)
+    assert "resumed_elsewhere" not in finished.provenance
+    assert "give equal weights" in files(finished)["card.md"].decode()
 
 
 def test_a_parent_stands_in_the_lineage(work: Interrupted, tmp_path: Path) -> None:
