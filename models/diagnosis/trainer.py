@@ -6,6 +6,7 @@ without test figures.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -18,10 +19,14 @@ from models.data.canonical import TEST, TRAIN, VALIDATION, ImageSet
 from models.diagnosis.fitting import ImageTask, architecture, baseline, together
 from models.diagnosis.networks import Network
 from models.diagnosis.recipes import DiagnosisRecipe
-from models.diagnosis.version import Trained, described
+from models.diagnosis.version import AUDITED, Trained, described
 from models.diagnosis.weights import load_version
+from models.training.plan import Cost
 from models.training.session import Session
 from models.training.task import Planned
+
+AUDIT_PASSES = 45
+"""Passes through the network that the audit of the maps makes for each of its images, about."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ def train(session: Session) -> NewVersion:
             fits[_label(seed, member, recipe)] = Planned(task, recipe.epochs)
         task = ImageTask(parts.train, parts.validation, simple, parts.positive)
         fits[f"baseline-{seed}"] = Planned(task, simple.epochs)
-    session.plan(fits)
+    session.plan(fits, lambda cost: evaluation_s(cost, recipe, parts))
     own, plain = {}, {}
     for seed in range(recipe.seeds):
         labels = [_label(seed, member, recipe) for member in range(recipe.members)]
@@ -57,6 +62,17 @@ def train(session: Session) -> NewVersion:
         plain[seed] = _fitted(session, f"baseline-{seed}", fits[f"baseline-{seed}"])
     trained = Trained(parts.train, parts.validation, parts.test, parts.dropped, own, plain)
     return described(session, recipe, trained, parts.positive)
+
+
+def evaluation_s(cost: Mapping[str, Cost], recipe: DiagnosisRecipe, parts: Parts) -> float:
+    """Seconds that calibration, audit and test part will take, from what one look at the validation part took."""
+    tested = len(parts.validation) + (0 if parts.test is None else len(parts.test))
+    sick = int((parts.validation.labels == parts.positive).sum())
+    audited = min(sick, AUDITED[0]) + min(len(parts.validation) - sick, AUDITED[1])
+    own = cost[_label(0, 0, recipe)].epoch_s * recipe.members / len(parts.validation)
+    plain = cost["baseline-0"].epoch_s / len(parts.validation)
+    passes = len(parts.train) + recipe.seeds * tested + AUDIT_PASSES * audited
+    return own * passes + plain * recipe.seeds * tested
 
 
 def parted(data: ImageSet, recipe: DiagnosisRecipe) -> Parts:

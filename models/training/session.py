@@ -20,13 +20,15 @@ from models.training.curves import Curves
 from models.training.environment import deciding
 from models.training.local import LocalWork
 from models.training.loop import Loop
-from models.training.plan import Plan, measured, settled
+from models.training.plan import Cost, Plan, measured, settled
 from models.training.ranks import Ranks
 from models.training.reporting import Reporter
 from models.training.saving import Now, Saved, digest
 from models.training.state import Standing, packed, restore, to_bytes
 from models.training.stepping import Stepper
 from models.training.task import Planned, Task
+
+Rest = float | Callable[[Mapping[str, Cost]], float] | None
 
 REST_SHARE = 0.1
 """Share of the minutes kept for evaluation where the trainer gives no estimate."""
@@ -85,10 +87,11 @@ class Session:
             raise ValueError("call plan() first, with every fit that this training makes")
         return self._plan
 
-    def plan(self, fits: Mapping[str, Planned], rest_s: float | None = None) -> Plan:
+    def plan(self, fits: Mapping[str, Planned], rest_s: Rest = None) -> Plan:
         """Settle the steps of every fit: from the checkpoint, from the job run again, or measured now. Called once.
 
-        `rest_s`: seconds that stages and evaluation will take (default: a tenth of the minutes, or nothing).
+        `rest_s`: seconds that stages and evaluation will take, or what tells them from the measured cost of each fit
+        (default: a tenth of the minutes, or nothing).
         """
         if self._plan is not None:
             raise ValueError("plan() was called before; name all fits in one call")
@@ -189,10 +192,12 @@ class Session:
             parameter.data = parameter.data.contiguous()
         return network.eval()
 
-    def _measured(self, fits: Mapping[str, Planned], rest_s: float | None) -> Plan:
+    def _measured(self, fits: Mapping[str, Planned], rest_s: Rest) -> Plan:
         cost = measured(fits, self.device, lambda: self.pulse("planning", "measuring the speed of a step"))
         left_s = (self.minutes or 0.0) * 60 - (time.monotonic() - self._began)
-        rest = (self.minutes or 0.0) * 60 * REST_SHARE if rest_s is None else rest_s
+        rest = rest_s(cost) if callable(rest_s) else rest_s
+        if rest is None:
+            rest = (self.minutes or 0.0) * 60 * REST_SHARE
         return settled(fits, cost, self.minutes, left_s, rest, self._ranks.world)
 
     def _save(self, now: Now | None) -> None:
