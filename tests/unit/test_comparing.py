@@ -202,6 +202,27 @@ def test_a_subgroup_of_fewer_than_30_is_named_but_not_judged() -> None:
     assert verdict.reasons == ("Not judged, too few cases or one outcome only: Sex=M (n = 29).",)
 
 
+def test_leaving_out_the_subgroups_is_no_way_through_the_gate() -> None:
+    production, candidate = with_a_harmed_group(40)
+    rule: dict[str, Any] = {"metric": "auc", "margin": 0.05, "subgroups": True}
+    assert candidate.cases is not None
+    arrays = dict(np.load(io.BytesIO(candidate.cases)))
+    # Given the same candidate without its subgroups, then it fails for want of them
+    silent = Version(candidate.manifest, packed(**{name: arrays[name] for name in ("key", "y", "p")}))
+    verdict = gate(rule, silent, production)
+    assert (verdict.passed, verdict.reasons) == (
+        False, ("The candidate's cases lack the subgroups that production's have: Sex.",)
+    )  # fmt: skip
+    # and with one subgroup variable of two as well, however good it is in that one
+    both = Version(production.manifest, packed(**arrays, **{"group.Site": np.arange(600) % 2}))
+    assert "have: Site." in gate(rule, candidate, both).reasons[0]
+    # Given two versions that know no subgroups, or only small ones, then nothing was judged and nothing passes
+    assert gate({**rule, "subgroups": False}, silent, silent).passed
+    assert "none of these versions' could be judged" in gate(rule, silent, silent).reasons[0]
+    crumbs = Version(candidate.manifest, packed(**{**arrays, "group.Sex": np.arange(600) // 20}))
+    assert not gate(rule, crumbs, crumbs).passed
+
+
 def test_a_comparison_is_json_and_the_same_every_time() -> None:
     production, candidate = with_a_harmed_group(40)
     first = json.dumps(compare(production, candidate).as_dict(), allow_nan=False)

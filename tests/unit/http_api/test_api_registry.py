@@ -33,7 +33,8 @@ def cases(noise: float) -> bytes:
     y = np.arange(CASES) % 2
     p = np.clip(0.5 + 0.4 * (y - 0.5) + noise * random.normal(size=CASES), 0, 1)
     stream = io.BytesIO()
-    np.savez(stream, key=np.arange(CASES, dtype=np.uint64), y=y.astype(np.float32), p=p.astype(np.float32))
+    columns = {"y": y.astype(np.float32), "p": p.astype(np.float32), "group.Sex": np.arange(CASES) % 4 // 2}
+    np.savez(stream, allow_pickle=False, key=np.arange(CASES, dtype=np.uint64), **columns)
     return stream.getvalue()
 
 
