@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import Any, NamedTuple, cast
 
 from sqlalchemy import Connection, Select, Table, Text, and_, bindparam, func, insert, select, update
@@ -28,6 +29,12 @@ _JOBS = cast(Table, JobRow.__table__)
 RESERVED, READY = "reserved", "ready"
 CANDIDATE, PRODUCTION = "candidate", "production"
 """Aliases with a meaning of their own: the newest registered version, and the one that jobs get by default."""
+
+
+class Expected(Enum):
+    """For an alias that may point wherever it does; None is one that points nowhere yet."""
+
+    ANYTHING = "anything"
 
 
 class Pin(NamedTuple):
@@ -165,11 +172,11 @@ def add(
 
 def move_alias(
     db: Database, name: str, alias: str, number: int, *, caller_id: int | None, reason: str | None = None,
-    gate: Mapping[str, Any] | None = None, expected: int | None = None,
+    gate: Mapping[str, Any] | None = None, expected: int | Expected | None = Expected.ANYTHING,
 ) -> Moved | None:  # fmt: skip
     """Point an alias at a ready version; None where there is no such version, or where `expected` (the version that
-    the alias was seen at when the gate was judged) does not hold any more. Where it points there already, nothing is
-    written."""
+    the alias was seen at when the gate was judged, None for none) does not hold any more. Where it points there
+    already, nothing is written."""
 
     def work(connection: Connection) -> Moved | None:
         _turn(connection, name)
@@ -177,7 +184,7 @@ def move_alias(
         if connection.execute(select(_VERSIONS.c.number).where(ready)).first() is None:
             return None
         before = _points_at(connection, name, alias)
-        if expected is not None and before != expected:
+        if expected is not Expected.ANYTHING and before != expected:
             return None
         if before != number:
             _move(connection, name, alias, number, caller_id, reason, None if gate is None else dict(gate))

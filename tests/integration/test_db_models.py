@@ -144,6 +144,9 @@ def test_given_promotions_then_history_tells_who_moved_what_from_where_and_why(d
     assert moved == models.Moved(1, 2)
     assert models.move_alias(database, "lung", "production", two, caller_id=mine) == models.Moved(2, 2)
     assert models.move_alias(database, "lung", "production", one, caller_id=mine, expected=1) is None, "judged on 1"
+    assert models.move_alias(database, "lung", "production", one, caller_id=mine, expected=None) is None, (
+        "not the first"
+    )
     assert models.move_alias(database, "lung", "production", 9, caller_id=mine) is None
 
     told = models.history(database, "lung", "production")

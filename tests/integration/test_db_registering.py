@@ -151,6 +151,25 @@ def test_given_two_people_who_promote_at_once_then_the_history_says_who_came_las
     assert models.models(database, name="lung")[0].aliases["production"] == told[-1].after
 
 
+def test_given_first_promotions_at_once_that_all_saw_nothing_in_production_then_one_is_made(database: Database) -> None:
+    for body in (b"one", b"two", b"three", b"four"):
+        models.add(
+            database, name="lung", kind="diagnosis", caller_id=None, content=hexed(body), manifest={},
+            files=[file(body)],
+        )  # fmt: skip
+    who = caller(database)
+
+    def promote(number: int) -> Callable[[], models.Moved | None]:
+        return lambda: models.move_alias(database, "lung", "production", number, caller_id=who, expected=None)
+
+    came = at_once([promote(number) for number in (1, 2, 3, 4)])
+
+    [moved] = [one for one in came if one is not None]
+    [told] = models.history(database, "lung", "production")
+    assert moved == models.Moved(None, told.after)
+    assert models.models(database, name="lung")[0].aliases["production"] == told.after
+
+
 def test_given_a_submission_that_is_not_committed_yet_when_its_data_set_is_given_up_then_that_waits_and_is_refused(
     database: Database,
 ) -> None:

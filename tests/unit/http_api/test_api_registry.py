@@ -248,6 +248,25 @@ def test_given_a_promotion_that_comes_between_then_the_version_is_judged_against
     assert of(stage)["aliases"]["production"] == 3
 
 
+def test_given_two_first_promotions_then_the_second_is_judged_against_the_first(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for value, noise in ((1.0, 0.05), (2.0, 0.9)):
+        own(stage, value=value, noise=noise)
+    stage.put("/v1/models/mine/gate", json={"metric": "auc"}, who="admin")
+    # Given that another first promotion is committed after this one saw nothing in production
+    real = models.move_alias
+
+    def late(*arguments: Any, **named: Any) -> Any:
+        monkeypatch.setattr(models, "move_alias", real)
+        real(stage.here.database, "mine", "production", 1, caller_id=None)
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(models, "move_alias", late)
+    problem(promote(stage, 2), 409, "gate-not-passed")
+    assert of(stage)["aliases"]["production"] == 1
+
+
 def test_given_a_gate_then_only_production_is_guarded(stage: Stage) -> None:
     own(stage, value=1.0, noise=0.1)
     own(stage, value=2.0, noise=0.9)
