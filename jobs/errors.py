@@ -166,6 +166,13 @@ class ModelUnusable(PermanentError):
     title = "Model cannot be loaded"
 
 
+class OtherRelease(PermanentError):
+    """The job has settings that this release does not know; run it with the release that its provenance names."""
+
+    code = "other-release"
+    title = "Made by another release"
+
+
 class JobTimeout(PermanentError):
     """The job ran longer than its `timeout_s`; raise it or send fewer inputs per job."""
 
