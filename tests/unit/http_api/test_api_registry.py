@@ -225,6 +225,8 @@ def test_given_a_version_that_served_before_when_it_is_rolled_back_to_then_the_g
     assert promote(stage, 2).json["gate"]["passed"] is True
     back = promote(stage, 1)
     assert (back.status_code, back.json["after"], back.json["gate"]) == (200, 1, None)
+    # and what was rolled back is judged anew
+    assert promote(stage, 2).json["gate"]["passed"] is True
 
 
 def test_given_a_promotion_that_comes_between_then_the_version_is_judged_against_what_is_there_now(
