@@ -15,7 +15,11 @@ import numpy as np
 
 from models.cases import LOWER_IS_BETTER, BadCases, Cases, Floats, threshold_of
 
-RESAMPLES = 2000
+RESAMPLES, LEAST_RESAMPLES = 2000, 200
+MOST_DRAWN = 20_000_000
+"""Cases drawn in all resamples of one comparison: above 10,000 cases there are fewer resamples, at least 200, because a
+caller waits for the answer."""
+
 LEAST_SUBGROUP = 30
 """Cases below which a subgroup is named but not judged: chance alone moves its figures too far."""
 
@@ -195,8 +199,9 @@ def _differences(a: Cases, b: Cases) -> tuple[Difference, ...]:
     gathered: dict[str, list[Floats]] = {name: [] for name in names}
     random = np.random.default_rng(0)
     at_once = max(1, AT_ONCE // max(1, len(a)))
-    for start in range(0, RESAMPLES, at_once):
-        weights = _resamples(random, a.strata, min(at_once, RESAMPLES - start))
+    count = max(LEAST_RESAMPLES, min(RESAMPLES, MOST_DRAWN // max(1, len(a))))
+    for start in range(0, count, at_once):
+        weights = _resamples(random, a.strata, min(at_once, count - start))
         for name in names:
             gathered[name].append(b.figure(name, weights) - a.figure(name, weights))
     return tuple(_difference(name, a, b, np.concatenate(gathered[name])) for name in names)

@@ -121,9 +121,10 @@ def test_a_second_rollback_goes_further_back_and_never_to_what_was_rolled_back(
 
 def test_after_the_last_rollback_there_is_nothing_to_go_back_to() -> None:
     answer = json_answer({"history": moved((None, 1), (1, 2), (2, 1))})
-    with scripted(lambda _: answer) as (url, _), Client(url, "t") as client:
+    with scripted(lambda _: answer) as (url, seen), Client(url, "t") as client:
         with pytest.raises(MedjobsError, match="meant nothing before"):
             client.models.rollback("mine")
+        assert {one.method for one in seen} == {"GET"}
 
 
 def test_data_sets_and_models_bring_httpx_and_nothing_else_of_ours() -> None:

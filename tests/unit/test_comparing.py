@@ -12,6 +12,7 @@ import pytest
 from lifelines.utils import concordance_index
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
+from models import comparing
 from models.cases import BadCases, Cases, threshold_of
 from models.comparing import NotComparable, Version, compare, gate
 
@@ -86,6 +87,41 @@ def test_the_concordance_of_survival_times_is_that_of_lifelines() -> None:
     found = Cases.read(content)
     assert found.figures == ("c_index",)
     assert found.figure("c_index")[0] == pytest.approx(concordance_index(duration, -risk, event), abs=1e-9)
+
+
+def survival(n: int, seed: int) -> Cases:
+    """Times and risks with ties, four of ten cases last seen alive."""
+    random = np.random.default_rng(seed)
+    duration = random.integers(1, 40, n).astype(float)
+    columns = {"duration": duration, "event": (random.random(n) < 0.6).astype(float)}
+    risk = np.round(random.normal(size=n) - duration / 10, 1)
+    return Cases(np.arange(n, dtype=np.uint64), {**columns, "risk": risk}, {})
+
+
+def test_the_concordance_of_weighted_cases_is_that_of_all_pairs() -> None:
+    found = survival(90, 3)
+    time_, died, risk = found.columns["duration"], found.columns["event"] == 1, found.columns["risk"]
+    known = ((time_[:, None] < time_) | ((time_[:, None] == time_) & ~died)) & died[:, None]
+    agrees = (risk[:, None] > risk) + 0.5 * (risk[:, None] == risk)
+    for weights in np.random.default_rng(9).integers(0, 4, (3, 90)).astype(float):
+        pairs = weights[:, None] * weights * known
+        assert found.figure("c_index", weights[None])[0] == pytest.approx((pairs * agrees).sum() / pairs.sum())
+
+
+def test_many_cases_are_compared_with_fewer_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+    real = comparing._resamples
+
+    def counted(random: np.random.Generator, strata: Any, count: int) -> Any:
+        drawn.append(count)
+        return real(random, strata, count)
+
+    monkeypatch.setattr(comparing, "_resamples", counted)
+    monkeypatch.setattr(comparing, "MOST_DRAWN", 300 * 400)
+    for n, wanted in ((50, 2000), (400, 300), (2000, 200)):
+        drawn.clear()
+        comparing._differences(survival(n, 0), survival(n, 0))
+        assert sum(drawn) == wanted
 
 
 def test_a_version_against_itself_differs_by_nothing_and_passes_a_gate_without_margin() -> None:

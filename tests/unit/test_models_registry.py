@@ -43,5 +43,5 @@ def test_a_broken_package_is_left_out_with_a_warning_that_names_it(
 def test_a_name_that_is_taken_is_refused(install: Callable[[str, str], None]) -> None:
     install("toy-fit", TOY)
     install("toy-copy", TOY)
-    with pytest.raises(ValueError, match="'toy-fit' of tests.training_toy:KIND is already defined"):
+    with pytest.raises(ValueError, match=r"'toy-fit' of tests\.training_toy:KIND is already defined"):
         kinds()
