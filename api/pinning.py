@@ -12,7 +12,7 @@ from typing import Any
 from api.naming import NAME, NAME_RULE
 from api.problems import FieldError, Problem, pointer
 from api.services import services
-from db import datasets, models
+from db import datasets, models, reading
 from db.callers import Caller
 from db.models import Pin
 from jobs.datasets import DataSetState
@@ -138,8 +138,8 @@ def _pin(found: datasets.DataSetView) -> dict[str, Any]:
 
 
 def check_pins(kind: Kind, pins: Mapping[str, Any]) -> None:
-    """Refuse to run a job again whose data set was deleted since: what it read is not kept any more."""
+    """Refuse to run a job again where what was read of its data set is not kept any more; its name may well be gone."""
     for field, what in named_by(kind.params).items():
-        if what == "dataset" and field in pins and datasets.by_job(services().database, pins[field]["id"]) is None:
+        if what == "dataset" and field in pins and reading.result(services().database, pins[field]["id"]) is None:
             remedy = "This data set was deleted; add it again and submit a new job."
             raise Problem("unknown-dataset", errors=[FieldError(pointer("params", field), remedy)])

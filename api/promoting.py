@@ -31,8 +31,9 @@ TRIES = 3
 def move(path: AliasPath) -> Response:
     """Promote or roll back: let an alias mean this version for every job from now on. Owner or admin; history is kept.
 
-    Before `production` moves, the version must pass the model's gate; an admin may `force` it, with a reason. A version
-    that was in production before is let back without: who finds the new one at fault must not have to argue.
+    Before `production` moves, the version must pass the model's gate; an admin may `force` it, with a reason. The
+    version that was in production before, or before that, is let back without: who finds the new one at fault must not
+    have to argue. One that was rolled back is judged anew.
     """
     model = changeable(path.name)
     if not ALIAS.fullmatch(path.alias):
@@ -82,7 +83,7 @@ def judged(model: rows.Model, version: rows.Version, before: int | None, force: 
 
     Raises `gate-not-passed`, unless the promotion is forced.
     """
-    if model.gate is None or before in (None, version.number) or _served(model.name, version.number):
+    if model.gate is None or before in (None, version.number) or _earlier(model.name, version.number):
         return None
     production = found(model.name, before, "#/version")
     verdict = comparing.gate(model.gate, comparable(version), comparable(production))
@@ -98,6 +99,9 @@ def judged(model: rows.Model, version: rows.Version, before: int | None, force: 
     }
 
 
-def _served(name: str, number: int) -> bool:
-    """Whether that version was in production before."""
-    return any(move.after == number for move in rows.history(services().database, name, rows.PRODUCTION))
+def _earlier(name: str, number: int) -> bool:
+    """Whether production came by that version to where it is. One that was rolled back is none of these."""
+    line: list[int] = []
+    for move in reversed(rows.history(services().database, name, rows.PRODUCTION)):
+        line = [*line[: line.index(move.after)], move.after] if move.after in line else [*line, move.after]
+    return number in line

@@ -81,6 +81,13 @@ def authenticate(db: Database, token: str) -> Caller | None:
     return Caller(row.caller_id, row.name, frozenset(row.scopes), row.id)
 
 
+def administers(connection: Connection, caller_id: int) -> bool:
+    """Whether a caller has been given a token with the scope admin. One that expired counts, because a training may
+    outlast the token that it was submitted with; one that was revoked does not."""
+    given = select(_TOKENS.c.scopes).where(_TOKENS.c.caller_id == caller_id, _TOKENS.c.revoked_at.is_(None))
+    return any("admin" in scopes for scopes in connection.execute(given).scalars())
+
+
 def list_tokens(db: Database, caller_name: str | None = None) -> list[TokenView]:
     """All tokens (of one caller), oldest first."""
     statement = _LISTING if caller_name is None else _LISTING.where(_CALLERS.c.name == caller_name)

@@ -83,12 +83,6 @@ def get(db: Database, caller_id: int, name: str) -> DataSetView | None:
     return None if row is None else _view(row)
 
 
-def by_job(db: Database, job_id: str) -> DataSetView | None:
-    """The data set that a job was accepted with, by the id of the job that read it."""
-    row = db.query(lambda connection: connection.execute(_OF_JOB, {"job": job_id}).first())
-    return None if row is None else _view(row)
-
-
 def listing(db: Database, caller_id: int) -> list[DataSetView]:
     """The caller's data sets by name."""
     statement = _SET.where(_SETS.c.caller_id == caller_id).order_by(_SETS.c.name)
@@ -132,7 +126,6 @@ _SET: Select[Any] = (
     .join(_RESULTS, _RESULTS.c.job_id == _SETS.c.job_id, isouter=True)
 )  # fmt: skip
 _OF_NAME = _SET.where(_SETS.c.caller_id == bindparam("caller"), _SETS.c.name == bindparam("name", type_=Text))
-_OF_JOB = _SET.where(_SETS.c.job_id == bindparam("job", type_=Text))
 # Of two requests of one caller the second waits and then sees what the first made. Jobs that are inserted meanwhile do
 # not wait: their foreign key takes a weaker lock (FOR KEY SHARE), which this one (FOR NO KEY UPDATE) lets pass.
 _TURN = select(_CALLERS.c.id).where(_CALLERS.c.id == bindparam("caller")).with_for_update(key_share=True)

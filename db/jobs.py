@@ -55,7 +55,8 @@ def complete(db: Database, done: Sequence[Completion]) -> set[str]:
     """Commit how attempts ended, with results and artifacts, all in one transaction; the ids that were accepted.
 
     Accepted are completions under the job's current fence, and repetitions of one that was committed under that fence
-    before, which change nothing: so a commit that was cut off is read again and not made twice.
+    before, which change nothing: so a commit that was cut off is read again and not made twice. Raises `VersionExists`,
+    and then none of it is committed, where a version of theirs was registered by another job meanwhile.
     """
     if not done:
         return set()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import Any, NamedTuple, cast
 
 from sqlalchemy import Connection, Select, Table, Text, and_, bindparam, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from db import audit
+from db import audit, callers
 from db.clock import now
 from db.engine import Database
 from db.records import NewVersionRow, VersionFile
-from db.refusals import OtherKind
+from db.refusals import NotOwner, OtherKind, VersionExists
 from db.rows import AliasMoveRow, AliasRow, BlobRow, CallerRow, JobRow, ModelRow, ModelVersionRow, VersionFileRow
 from jobs.states import State
 
@@ -28,6 +29,12 @@ _JOBS = cast(Table, JobRow.__table__)
 RESERVED, READY = "reserved", "ready"
 CANDIDATE, PRODUCTION = "candidate", "production"
 """Aliases with a meaning of their own: the newest registered version, and the one that jobs get by default."""
+
+
+class Expected(Enum):
+    """For an alias that may point wherever it does; None is one that points nowhere yet."""
+
+    ANYTHING = "anything"
 
 
 class Pin(NamedTuple):
@@ -95,7 +102,8 @@ class AliasMove(NamedTuple):
 def reserve(db: Database, job_id: str, fence: int, *, name: str, kind: str, content: str) -> Reserved | None:
     """A version number for what a running job made; None where the job is no longer ours. Asked again: the same number.
 
-    The number of a job that then fails stays unused. Raises `OtherKind`.
+    The number of a job that then fails stays unused. Raises `OtherKind`, or `NotOwner` where another caller took the
+    name after this job was accepted for it.
     """
 
     def work(connection: Connection) -> Reserved | None:
@@ -103,7 +111,9 @@ def reserve(db: Database, job_id: str, fence: int, *, name: str, kind: str, cont
         job = connection.execute(_RUNNING, asked).one_or_none()
         if job is None:
             return None
-        _locked(connection, name, kind, job.caller_id)
+        owned_by = _locked(connection, name, kind, job.caller_id)
+        if owned_by != job.caller_id and not callers.administers(connection, job.caller_id):
+            raise NotOwner
         same = _same(connection, name, content)
         if same is not None:
             return Reserved(same, True)
@@ -122,8 +132,14 @@ def reserve(db: Database, job_id: str, fence: int, *, name: str, kind: str, cont
 
 
 def make_ready(connection: Connection, job_id: str, version: NewVersionRow) -> None:
-    """In the transaction that completes the job: the version that it reserved is ready and the model's candidate."""
+    """In the transaction that completes the job: the version that it reserved is ready and the model's candidate.
+
+    Raises `VersionExists` where the same files became ready since the number was reserved.
+    """
     _turn(connection, version.name)
+    same = _same(connection, version.name, version.content)
+    if same is not None:
+        raise VersionExists(same)
     this = and_(_VERSIONS.c.name == version.name, _VERSIONS.c.number == version.number)
     reserved = and_(this, _VERSIONS.c.job_id == job_id, _VERSIONS.c.state == RESERVED)
     values = {"state": READY, "content": version.content, "manifest": version.manifest, "created_at": now()}
@@ -165,11 +181,11 @@ def add(
 
 def move_alias(
     db: Database, name: str, alias: str, number: int, *, caller_id: int | None, reason: str | None = None,
-    gate: Mapping[str, Any] | None = None, expected: int | None = None,
+    gate: Mapping[str, Any] | None = None, expected: int | Expected | None = Expected.ANYTHING,
 ) -> Moved | None:  # fmt: skip
     """Point an alias at a ready version; None where there is no such version, or where `expected` (the version that
-    the alias was seen at when the gate was judged) does not hold any more. Where it points there already, nothing is
-    written."""
+    the alias was seen at when the gate was judged, None for none) does not hold any more. Where it points there
+    already, nothing is written."""
 
     def work(connection: Connection) -> Moved | None:
         _turn(connection, name)
@@ -177,7 +193,7 @@ def move_alias(
         if connection.execute(select(_VERSIONS.c.number).where(ready)).first() is None:
             return None
         before = _points_at(connection, name, alias)
-        if expected is not None and before != expected:
+        if expected is not Expected.ANYTHING and before != expected:
             return None
         if before != number:
             _move(connection, name, alias, number, caller_id, reason, None if gate is None else dict(gate))
@@ -276,14 +292,17 @@ def files(db: Database, name: str, number: int) -> list[VersionFile]:
 # -- inside a transaction ---------------------------------------------------------------------------------------------
 
 
-def _locked(connection: Connection, name: str, kind: str, caller_id: int | None) -> None:
-    """The model's row, made where it is not there, and locked: numbers are given out one at a time."""
+def _locked(connection: Connection, name: str, kind: str, caller_id: int | None) -> int | None:
+    """The owner in the model's row, which is made where it is not there, and locked: numbers are given out one at a
+    time."""
     into: Any = (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(_MODELS)
     new = into.values(name=name, kind=kind, caller_id=caller_id, created_at=now())
     connection.execute(new.on_conflict_do_nothing())
-    found = connection.execute(select(_MODELS.c.kind).where(_MODELS.c.name == name).with_for_update()).scalar_one()
-    if found != kind:
-        raise OtherKind(found)
+    mine = select(_MODELS.c.kind, _MODELS.c.caller_id).where(_MODELS.c.name == name).with_for_update()
+    found = connection.execute(mine).one()
+    if found.kind != kind:
+        raise OtherKind(found.kind)
+    return cast("int | None", found.caller_id)
 
 
 def _turn(connection: Connection, name: str) -> None:

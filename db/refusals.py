@@ -59,3 +59,18 @@ class OtherKind(Refusal):
     def __init__(self, kind: str) -> None:
         super().__init__(f"A model of that name is of the kind {kind}; choose another name.")
         self.kind = kind
+
+
+class NotOwner(Refusal):
+    """A model of that name belongs to somebody else."""
+
+    def __init__(self) -> None:
+        super().__init__("A model of that name belongs to somebody else; choose another name.")
+
+
+class VersionExists(Refusal):
+    """Another job's version with the same files became ready first; `number` says which."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"Version {number} has the very same files.")
+        self.number = number

@@ -29,6 +29,7 @@ from db.clock import now
 from db.engine import Database
 from db.reading import running_fences
 from db.rows import BlobRow, DataSetRow, HoldingRow, JobFileRow, JobRow, ModelVersionRow, VersionFileRow
+from jobs.datasets import KIND as DATA_SET
 from jobs.states import FINAL, State
 
 _JOBS = cast(Table, JobRow.__table__)
@@ -38,7 +39,8 @@ _BLOBS = cast(Table, BlobRow.__table__)
 _SETS = cast(Table, DataSetRow.__table__)
 _VERSIONS = cast(Table, ModelVersionRow.__table__)
 _VERSION_FILES = cast(Table, VersionFileRow.__table__)
-_ENDED = _JOBS.c.state.in_(sorted(state.value for state in FINAL))
+_FINAL = sorted(state.value for state in FINAL)
+_ENDED = _JOBS.c.state.in_(_FINAL)
 
 
 class Deletion(NamedTuple):
@@ -152,11 +154,18 @@ _UNOWNED = (
     ~exists().where(_FILES.c.digest == _BLOBS.c.digest),
     ~exists().where(_VERSION_FILES.c.digest == _BLOBS.c.digest),
 )
+_USER = _JOBS.alias("data_set_user")
+# A job id is unlike anything else in a document, so a search in the text of the pins finds it and no more.
+_PINS_IT = _USER.c.pins.cast(Text).contains(_JOBS.c.id)
+_OF_USER = and_(_VERSIONS.c.job_id == _USER.c.id, _VERSIONS.c.state == "ready")
 _IN_USE = or_(
     exists().where(_SETS.c.job_id == _JOBS.c.id),
     exists().where(_VERSIONS.c.job_id == _JOBS.c.id, _VERSIONS.c.state == "ready"),
+    and_(_JOBS.c.kind == DATA_SET, exists(select(_USER.c.id).join(_VERSIONS, _OF_USER).where(_PINS_IT))),
+    and_(_JOBS.c.kind == DATA_SET, exists(select(_USER.c.id).where(_USER.c.state.not_in(_FINAL), _PINS_IT))),
 )
-"""A data set is its job, and a version is to be explained by the job that made it: both stay as they are."""
+"""A data set is its job, and a version is to be explained, and made again, by the job that made it and what that read:
+all of them stay as they are, whether the data set still has its name or not. So does what an unended job will read."""
 
 
 @cache

@@ -19,7 +19,7 @@ from db.clock import now
 from db.engine import Database
 from db.records import Inserted, NewJob
 from db.refusals import DataSetsGone, KeyReused, QueueFull, UnknownFiles
-from db.rows import AuditRow, DataSetRow, HoldingRow, IdempotencyRow, JobFileRow, JobRow
+from db.rows import AuditRow, DataSetRow, HoldingRow, IdempotencyRow, JobFileRow, JobRow, ResultRow
 from db.text import clean_deep, dumps
 from jobs.states import State
 
@@ -27,6 +27,7 @@ _JOBS = cast(Table, JobRow.__table__)
 _KEYS = cast(Table, IdempotencyRow.__table__)
 _HOLDINGS = cast(Table, HoldingRow.__table__)
 _SETS = cast(Table, DataSetRow.__table__)
+_RESULTS = cast(Table, ResultRow.__table__)
 
 _COUNTING = select(func.count()).select_from(_JOBS).where(_JOBS.c.state == State.QUEUED.value)
 _ADDING_JOBS = _insert(_JOBS).values(state=State.QUEUED.value, created_at=now())
@@ -141,10 +142,13 @@ def _check_files(connection: Connection, fresh: Sequence[NewJob]) -> None:
 
 
 def _check_data_sets(connection: Connection, fresh: Sequence[NewJob]) -> None:
-    """Hold the pinned data sets until the jobs are committed, so that none is given up in between."""
-    wanted = {pin["id"] for job in fresh for pin in (job.pins or {}).values() if "fingerprint" in pin}
-    if wanted:
-        held = connection.execute(_holding_sets(connection.dialect.name), {"asked": ids(wanted)}).scalars()
+    """Hold what the jobs are pinned to until they are committed, so that it is not given up in between: the names of
+    data sets, and for jobs that are run again, whose data sets may have lost their names, what was read of them."""
+    dialect = connection.dialect.name
+    for holding, again in ((_holding_sets(dialect), False), (_holding_read(dialect), True)):
+        jobs = [job for job in fresh if (job.rerun_of is not None) is again]
+        wanted = {pin["id"] for job in jobs for pin in (job.pins or {}).values() if "fingerprint" in pin}
+        held = connection.execute(holding, {"asked": ids(wanted)}).scalars() if wanted else ()
         gone = wanted.difference(held)
         if gone:
             raise DataSetsGone(sorted(gone))
@@ -155,6 +159,14 @@ def _holding_sets(dialect: str) -> Select[Any]:
     asked = relation(dialect, "asked", id=Text())
     found = select(_SETS.c.job_id).join(asked, _SETS.c.job_id == asked.c.id)
     return found.with_for_update(of=_SETS, read=True, key_share=True)
+
+
+@cache
+def _holding_read(dialect: str) -> Select[Any]:
+    """Jobs bound as `asked` that read a data set and have their result still."""
+    asked = relation(dialect, "asked", id=Text())
+    found = select(_JOBS.c.id).join(asked, _JOBS.c.id == asked.c.id).join(_RESULTS, _RESULTS.c.job_id == _JOBS.c.id)
+    return found.with_for_update(of=_JOBS, read=True, key_share=True)
 
 
 def _committed(connection: Connection, new: Sequence[NewJob]) -> dict[str, str]:

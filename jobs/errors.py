@@ -173,6 +173,20 @@ class ModelUnusable(PermanentError):
     title = "Model cannot be loaded"
 
 
+class NameTaken(PermanentError):
+    """The name of the new model went to somebody else, or to a model of another kind; train under another name."""
+
+    code = "name-taken"
+    title = "Name is taken"
+
+
+class OtherRelease(PermanentError):
+    """The job has settings that this release does not know; run it with the release that its provenance names."""
+
+    code = "other-release"
+    title = "Made by another release"
+
+
 class JobTimeout(PermanentError):
     """The job ran longer than its `timeout_s`; raise it or send fewer inputs per job."""
 

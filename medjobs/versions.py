@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -70,12 +70,12 @@ class Models:
         return [move for move in moves if alias in (None, move["alias"])]
 
     def rollback(self, name: str, *, alias: str = PRODUCTION, reason: str | None = None, force: bool = False) -> Any:
-        """Let the alias mean what it meant before its last move."""
-        before = next((move["before"] for move in self.history(name, alias)), None)
-        if before is None:
-            title = f"{name}@{alias} meant nothing before"
+        """Let the alias mean what it meant before; once more, what it meant before that. Never what was rolled back."""
+        line = _line(self.history(name, alias))
+        if len(line) < 2:
+            title = f"{name}@{alias} meant nothing before that it could go back to"
             raise MedjobsError("no-earlier-version", title, "Promote a version by its number.")
-        return self.promote(name, before, alias=alias, reason=reason or "rollback", force=force)
+        return self.promote(name, line[-2], alias=alias, reason=reason or "rollback", force=force)
 
     def set_gate(self, name: str, gate: Mapping[str, Any] | None) -> dict[str, Any]:
         """Declare what a version must pass before `production` moves to it; None: nothing.
@@ -113,6 +113,19 @@ class Models:
         answer = self.client.send("POST", "/v1/models", json={**body, "card": dict(card or {})})
         found: dict[str, Any] = answer.json()
         return found
+
+
+def _line(history: Sequence[Mapping[str, Any]]) -> list[int]:
+    """What an alias came by to where it is, which stands last: a return to a version gives up all that came after it.
+
+    `history`: its moves, newest first.
+    """
+    line: list[int] = []
+    for move in reversed(history):
+        for number in (move["before"], move["after"]):
+            if number is not None:
+                line = [*line[: line.index(number)], number] if number in line else [*line, number]
+    return line
 
 
 def _part(text: str) -> str:

@@ -15,7 +15,11 @@ import numpy as np
 
 from models.cases import LOWER_IS_BETTER, BadCases, Cases, Floats, threshold_of
 
-RESAMPLES = 2000
+RESAMPLES, LEAST_RESAMPLES = 2000, 200
+MOST_DRAWN = 20_000_000
+"""Cases drawn in all resamples of one comparison: above 10,000 cases there are fewer resamples, at least 200, because a
+caller waits for the answer."""
+
 LEAST_SUBGROUP = 30
 """Cases below which a subgroup is named but not judged: chance alone moves its figures too far."""
 
@@ -88,14 +92,17 @@ class Verdict:
 
 def compare(a: Version, b: Version) -> Comparison:
     """b against a; raises `NotComparable` unless both were tested on the same cases of the same data."""
-    first, second = _same_cases(a, b)
+    return _compared(*_same_cases(a, b), b.manifest)
+
+
+def _compared(first: Cases, second: Cases, manifest: Mapping[str, Any]) -> Comparison:
     subgroups = []
     for variable in sorted(set(first.groups) & set(second.groups)):
         codes = first.groups[variable]
         for code in np.unique(codes).tolist():
             chosen = codes == code
             judged = _differences(first.where(chosen), second.where(chosen)) if chosen.sum() >= LEAST_SUBGROUP else ()
-            subgroups.append(Subgroup(_group_name(b.manifest, variable, code), int(chosen.sum()), judged))
+            subgroups.append(Subgroup(_group_name(manifest, variable, code), int(chosen.sum()), judged))
     return Comparison(len(first), _differences(first, second), tuple(subgroups))
 
 
@@ -103,12 +110,14 @@ def gate(rule: Mapping[str, Any], candidate: Version, production: Version) -> Ve
     """Whether `candidate` may take the place of `production` under the `rule` that the model declares.
 
     Passed where the lower bound of the gain in `rule["metric"]` is at least -`margin`, and, with `subgroups`, no
-    subgroup of 30 cases or more is worse by more than `subgroup_margin`. What cannot be compared has not passed.
+    subgroup of 30 cases or more is worse by more than `subgroup_margin`. What cannot be compared has not passed: with
+    `subgroups` the candidate needs every subgroup variable that production has, and one subgroup must be large enough.
     """
     try:
-        found = compare(production, candidate)
+        first, second = _same_cases(production, candidate)
     except NotComparable as error:
         return Verdict(False, {}, (str(error),))
+    found = _compared(first, second, candidate.manifest)
     difference = found.of(rule["metric"])
     if difference is None:
         return Verdict(False, found.as_dict(), (f"These versions have no figure {rule['metric']}.",))
@@ -123,10 +132,21 @@ def gate(rule: Mapping[str, Any], candidate: Version, production: Version) -> Ve
     unjudged = []
     if rule.get("subgroups"):
         allowed = float(rule.get("subgroup_margin", 0.05))
+        failed += _unjudgeable(first, second, found, rule["metric"])
         failed += _worse_subgroups(found, rule["metric"], allowed)
         small = [f"{group.name} (n = {group.n})" for group in found.subgroups if not _judged(group, rule["metric"])]
         unjudged = [f"Not judged, too few cases or one outcome only: {', '.join(small)}."] if small else []
     return Verdict(not failed, found.as_dict(), tuple(failed + unjudged))
+
+
+def _unjudgeable(production: Cases, candidate: Cases, found: Comparison, figure: str) -> list[str]:
+    """Why the subgroups cannot be judged: leaving them out must not be a way through the gate."""
+    lacking = sorted(set(production.groups) - set(candidate.groups))
+    if lacking:
+        return [f"The candidate's cases lack the subgroups that production's have: {', '.join(lacking)}."]
+    if not any(_judged(group, figure) for group in found.subgroups):
+        return ["The gate asks for subgroups, and none of these versions' could be judged."]
+    return []
 
 
 def _worse_subgroups(found: Comparison, figure: str, allowed: float) -> list[str]:
@@ -179,8 +199,9 @@ def _differences(a: Cases, b: Cases) -> tuple[Difference, ...]:
     gathered: dict[str, list[Floats]] = {name: [] for name in names}
     random = np.random.default_rng(0)
     at_once = max(1, AT_ONCE // max(1, len(a)))
-    for start in range(0, RESAMPLES, at_once):
-        weights = _resamples(random, a.strata, min(at_once, RESAMPLES - start))
+    count = max(LEAST_RESAMPLES, min(RESAMPLES, MOST_DRAWN // max(1, len(a))))
+    for start in range(0, count, at_once):
+        weights = _resamples(random, a.strata, min(at_once, count - start))
         for name in names:
             gathered[name].append(b.figure(name, weights) - a.figure(name, weights))
     return tuple(_difference(name, a, b, np.concatenate(gathered[name])) for name in names)

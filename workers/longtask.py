@@ -22,6 +22,7 @@ from broker.telling import Teller
 from db import jobs, reading
 from db.engine import Database
 from db.records import Claim, Completion, Release, StoredArtifact
+from db.refusals import VersionExists
 from jobs.errors import JobError, JobTimeout, ModelUnusable, OutOfMemory
 from jobs.kinds import Kind, resolve
 from jobs.predicting import Source
@@ -176,7 +177,10 @@ def _sources(storage: Storage, folder: Path, kind: Kind, claim: Claim) -> tuple[
 
 
 def _complete(bound: Bound, storage: Storage, watch: Watch, used: Used | None, finished: Finished) -> None:
-    """Everything is stored before anything counts; result, artifacts and new version count with one transaction."""
+    """Everything is stored before anything counts; result, artifacts and new version count with one transaction.
+
+    Where an equal training ends in between, its version is found at the second look, and this one adds none.
+    """
     claim = bound.claim
     made = register(bound, storage, finished.version) if finished.version is not None else None
     items = made.named_in(finished.items) if made is not None else finished.items
@@ -188,8 +192,13 @@ def _complete(bound: Bound, storage: Storage, watch: Watch, used: Used | None, f
         watch.work.log(f"equal to {made.name}@{made.number}, which is registered already; no new version")
     watch.tell()
     done = Completion(claim.id, claim.fence, State.SUCCEEDED, body, files, version=made and made.row)
-    if not jobs.complete(bound.db, [done]):
+    try:
+        accepted = jobs.complete(bound.db, [done])
+    except VersionExists:
+        return _complete(bound, storage, watch, used, finished)
+    if not accepted:
         raise Stop
+    return None
 
 
 def _end(bound: Bound, reason: str) -> None:

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from db import models
 from db.records import NewVersionRow
-from db.refusals import OtherKind
-from jobs.errors import JobError
+from db.refusals import NotOwner, OtherKind
+from jobs.errors import NameTaken
 from jobs.running import Stop
 from jobs.training import NewVersion
 from registry.content import content_of, described, put
@@ -33,14 +33,17 @@ class Registered(NamedTuple):
 
 def register(bound: Bound, storage: Storage, new: NewVersion) -> Registered:
     """Reserve the number under the fence, then store the files: what is stored for a job that is not ours any more is
-    swept up, and what was reserved before a crash is reserved still. Raises `Stop` where the job is not ours."""
+    swept up, and what was reserved before a crash is reserved still. Raises `NameTaken`, and `Stop` where the job
+    is not ours."""
     files = described(new.files)
     content = content_of(files)
     claim = bound.claim
     try:
         reserved = models.reserve(bound.db, claim.id, claim.fence, name=new.name, kind=new.kind, content=content)
     except OtherKind as error:
-        raise JobError(f"The name {new.name} belongs to a model of another kind; train under another name.") from error
+        raise NameTaken(f"The name {new.name} belongs to a model of another kind; train under another name.") from error
+    except NotOwner as error:
+        raise NameTaken(f"The name {new.name} was taken by somebody else; train under another name.") from error
     if reserved is None:
         raise Stop
     if reserved.existing:

@@ -42,7 +42,10 @@ def promote(version: str, alias: str, reason: str | None, force: bool) -> None:
 @reason_option
 @force_option
 def rollback(name: str, alias: str, reason: str | None, force: bool) -> None:
-    """Let an alias of the model NAME mean what it meant before its last move."""
+    """Let an alias of the model NAME mean what it meant before; once more, what it meant before that.
+
+    It never returns to a version that was rolled back: promote that one by its number.
+    """
     from medjobs.client import Client
 
     with Client() as client:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from jobs.errors import OtherRelease
 from jobs.kinds import Kind, Params, Recipe
 from jobs.nested import checked
 from jobs.references import Names
@@ -85,6 +86,23 @@ class TrainingParams(Params):
         """The recipe with its overrides."""
         assert self.recipe is not None
         return checked(trainable()[self.kind].recipes[self.recipe], self.overrides)
+
+    def again(self, original: Mapping[str, Any] | None) -> TrainingParams:
+        """With every setting as the job with this provenance had it, so that a recipe's new defaults change nothing.
+
+        Raises `OtherRelease` where the recipe does not take them any more.
+        """
+        recorded = (original or {}).get("recipe")
+        if original is None or recorded is None:
+            return self
+        full = self.model_copy(update={"overrides": recorded["settings"]})
+        try:
+            full.settings()
+        except PydanticCustomError as error:
+            release = original.get("code_version", "that made it")
+            detail = f"The recipe {self.recipe} has changed ({error.message()}); run it with the release {release}."
+            raise OtherRelease(detail) from None
+        return full
 
     def makes(self) -> tuple[str, str]:
         """Name and kind of the model of which a version will be registered."""

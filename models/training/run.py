@@ -37,12 +37,13 @@ def run(work: Work) -> Finished:
     began = time.monotonic()
     params = work.params
     assert isinstance(params, TrainingParams)
+    asked = params.again(work.original)
     with repeatable():
         if params.devices == 1:
-            session, made = train(work, params, Ranks(), began)
+            session, made = train(work, asked, Ranks(), began)
         else:
-            with spawned(work, params) as ranks:
-                session, made = train(work, params, ranks, began)
+            with spawned(work, asked) as ranks:
+                session, made = train(work, asked, ranks, began)
         manifest = completed(made, session, params)
     files = dict(made.files)
     files.setdefault("card.md", card(manifest).encode())

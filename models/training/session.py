@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from jobs.datasets import DataSet
+from jobs.errors import OtherRelease
 from jobs.kinds import Recipe
 from jobs.predicting import ModelVersion
 from jobs.running import Work
@@ -101,7 +102,8 @@ class Session:
             heard = dict(known) if known is not None else self._measured(fits, rest_s).as_json()
         plan = Plan.read(self._ranks.say(heard))
         if set(plan.steps) != set(fits):
-            raise ValueError(f"the plan knows the fits {sorted(plan.steps)}, the trainer makes {sorted(fits)}")
+            told = f"the plan knows the fits {sorted(plan.steps)}, the trainer makes {sorted(fits)}"
+            raise ValueError(told) if self.work.original is None else OtherRelease(f"In the first run {told}.")
         # Threads decide the order of sums: a training that goes on, or is run again, keeps those that it began with.
         torch.set_num_threads(plan.threads)
         self._plan, self._left = plan, [label for label in fits if label not in self._saved.fits]

@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from db import datasets, files, jobs, retention
+from db import datasets, files, jobs, models, reading, retention
 from db.engine import Database
-from db.records import Completion
-from db.refusals import DataSetExists, DataSetInUse, UnknownFiles
+from db.records import Completion, Inserted, NewVersionRow
+from db.refusals import DataSetExists, DataSetInUse, DataSetsGone, UnknownFiles
 from jobs.datasets import DataSetState
 from jobs.errors import DatasetInvalid
+from jobs.ids import new_id
 from jobs.states import State
-from tests.jobs_in_a_database import caller, new_job, queued
+from tests.jobs_in_a_database import caller, new_job, queued, running
 
 
 def digest_of(content: bytes) -> str:
@@ -45,7 +46,6 @@ def test_given_a_new_data_set_then_it_is_validating_until_its_job_has_ended(data
     ready = datasets.get(database, caller(database), "chests")
     assert ready is not None
     assert (ready.state, ready.item, ready.fence) == (DataSetState.READY, {"fingerprint": "f"}, 1)
-    assert datasets.by_job(database, made.job_id) == ready
     assert [one.name for one in datasets.listing(database, caller(database))] == ["chests"]
 
 
@@ -116,6 +116,49 @@ def test_given_a_data_set_when_all_is_due_then_its_job_and_files_stay_until_it_i
 
     datasets.forget(database, mine, "chests")
     assert retention.purge_records(database, older_s=-1.0) == [made.job_id]
+
+
+def test_given_a_version_that_was_trained_on_it_when_a_data_set_is_given_up_then_its_job_and_files_stay(
+    database: Database,
+) -> None:
+    kept, idle, mine = create(database, "chests").data_set, create(database, "knees", b"two").data_set, caller(database)
+    for one in (kept, idle):
+        end(database, one.job_id)
+    pins = {"dataset": {"id": kept.job_id, "name": "chests", "fingerprint": "f"}}
+    [claim] = running(database, kind="training", pins=pins)
+    models.reserve(database, claim.id, claim.fence, name="lung", kind="diagnosis", content="c" * 64)
+    version = NewVersionRow("lung", 1, "c" * 64, {}, [])
+    jobs.complete(database, [Completion(claim.id, claim.fence, State.SUCCEEDED, {"items": [{}]}, version=version)])
+
+    for name in ("chests", "knees"):
+        assert datasets.forget(database, mine, name)
+
+    # Then what no version stands on goes, and the version can still be made again
+    assert retention.delete_job(database, kept.job_id, mine).in_use
+    assert retention.forget_inputs(database, older_s=-1.0) == 1
+    assert retention.purge_records(database, older_s=-1.0) == [idle.job_id]
+    assert reading.result(database, kept.job_id) is not None
+    again = new_job(mine, kind="training", pins=pins, rerun_of=claim.id)
+    assert jobs.insert(database, [again], max_queued=9) == [Inserted(again.id, True)]
+    # but nothing new is trained on a name that is gone
+    with pytest.raises(DataSetsGone):
+        jobs.insert(database, [new_job(mine, kind="training", pins=pins)], max_queued=9)
+
+
+def test_given_a_job_that_is_run_again_then_what_it_will_read_stays_until_it_has_ended(database: Database) -> None:
+    made, mine = create(database).data_set, caller(database)
+    end(database, made.job_id)
+    datasets.forget(database, mine, "chests")
+    pins = {"dataset": {"id": made.job_id, "name": "chests", "fingerprint": "f"}}
+    [again] = queued(database, kind="training", pins=pins, rerun_of=new_id())
+
+    assert retention.delete_job(database, made.job_id, mine).in_use
+    assert retention.purge_records(database, older_s=-1.0) == []
+    jobs.request_cancel(database, again, mine)
+
+    assert retention.delete_job(database, made.job_id, mine).deleted
+    with pytest.raises(DataSetsGone):
+        jobs.insert(database, [new_job(mine, kind="training", pins=pins, rerun_of=again)], max_queued=9)
 
 
 def test_given_pins_then_the_claim_carries_them(database: Database) -> None:

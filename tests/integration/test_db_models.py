@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from db import audit, files, jobs, models, reading, retention
+from db import audit, callers, files, jobs, models, reading, retention
 from db.engine import Database
 from db.records import Claim, Completion, NewVersionRow, Release, VersionFile
-from db.refusals import OtherKind
+from db.refusals import NotOwner, OtherKind
 from jobs.states import Outcome, State
-from tests.jobs_in_a_database import caller, running
+from tests.jobs_in_a_database import caller, new_job, running
 
 
 def file(body: bytes, path: str = "weights.safetensors") -> VersionFile:
@@ -123,6 +123,25 @@ def test_given_a_name_of_another_kind_then_it_is_refused_by_name(database: Datab
         models.reserve(database, claim.id, claim.fence, name="lung", kind="prediction", content=content(b"x"))
 
 
+def test_given_a_name_that_another_caller_took_first_then_only_an_administrator_adds_to_it(database: Database) -> None:
+    [mine] = running(database)
+    [theirs] = jobs.insert(database, [new_job(caller(database, "rival"))], max_queued=9)
+    [rival] = jobs.claim(database, [theirs.id], "w1", 30.0, "inference")
+
+    assert reserve(database, rival, b"theirs") == models.Reserved(1, False)
+    with pytest.raises(NotOwner):
+        reserve(database, mine, b"mine")
+    assert models.owner(database, "lung") == ("diagnosis", caller(database, "rival"))
+
+    # Given a token that expired while the training ran, then its caller is an administrator still
+    callers.create_token(database, "imaging-lab", ["admin"], expires_in_s=-1.0)
+    assert reserve(database, mine, b"mine") == models.Reserved(2, False)
+    [token] = callers.list_tokens(database, "imaging-lab")
+    callers.revoke(database, token.id)
+    with pytest.raises(NotOwner):
+        reserve(database, mine, b"mine")
+
+
 def test_given_a_result_that_json_cannot_carry_then_its_version_is_not_registered(database: Database) -> None:
     [claim] = running(database)
     reserve(database, claim, b"one")
@@ -144,6 +163,9 @@ def test_given_promotions_then_history_tells_who_moved_what_from_where_and_why(d
     assert moved == models.Moved(1, 2)
     assert models.move_alias(database, "lung", "production", two, caller_id=mine) == models.Moved(2, 2)
     assert models.move_alias(database, "lung", "production", one, caller_id=mine, expected=1) is None, "judged on 1"
+    assert models.move_alias(database, "lung", "production", one, caller_id=mine, expected=None) is None, (
+        "not the first"
+    )
     assert models.move_alias(database, "lung", "production", 9, caller_id=mine) is None
 
     told = models.history(database, "lung", "production")

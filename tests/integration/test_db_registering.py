@@ -15,7 +15,7 @@ from db import datasets, files, jobs, models, reading, retention, submitting
 from db.datasets import Created
 from db.engine import Database
 from db.records import Claim, Completion, NewVersionRow, VersionFile
-from db.refusals import DataSetExists, DataSetInUse, DataSetsGone, QueueFull
+from db.refusals import DataSetExists, DataSetInUse, DataSetsGone, QueueFull, VersionExists
 from jobs.states import State
 from tests.jobs_in_a_database import caller, new_job, queued, running
 
@@ -128,6 +128,27 @@ def test_given_trainings_of_one_name_that_end_at_once_then_each_is_a_version_and
     assert models.pin(database, "lung", "candidate") == models.Pin("lung", told[-1].after, "diagnosis")
 
 
+def test_given_equal_trainings_that_end_at_once_then_one_is_a_version_and_the_others_are_told_which(
+    database: Database,
+) -> None:
+    claims = running(database, 4)
+    for number, claim in enumerate(claims, start=1):
+        assert reserve(database, claim, b"same") == models.Reserved(number, False)
+
+    def finish(claim: Claim, number: int) -> Callable[[], set[str]]:
+        return lambda: jobs.complete(database, [trained(claim, number, b"same")])
+
+    came = at_once([finish(claim, number) for number, claim in enumerate(claims, start=1)])
+
+    [version] = models.versions(database, name="lung")
+    assert [one for one in came if isinstance(one, set)] == [{version.job_id}]
+    assert [one.number for one in came if isinstance(one, VersionExists)] == [version.number] * 3
+    assert len(models.history(database, "lung")) == 1
+    others = [claim for claim in claims if claim.id != version.job_id]
+    assert {view.state for view in reading.get_many(database, [one.id for one in others])} == {State.RUNNING}
+    assert {reserve(database, one, b"same") for one in others} == {models.Reserved(version.number, True)}
+
+
 def test_given_two_people_who_promote_at_once_then_the_history_says_who_came_last(database: Database) -> None:
     for body in (b"one", b"two", b"three"):
         models.add(
@@ -149,6 +170,25 @@ def test_given_two_people_who_promote_at_once_then_the_history_says_who_came_las
     told = models.history(database, "lung", "production")[::-1]
     assert [move.before for move in told] == [None, *(move.after for move in told[:-1])]
     assert models.models(database, name="lung")[0].aliases["production"] == told[-1].after
+
+
+def test_given_first_promotions_at_once_that_all_saw_nothing_in_production_then_one_is_made(database: Database) -> None:
+    for body in (b"one", b"two", b"three", b"four"):
+        models.add(
+            database, name="lung", kind="diagnosis", caller_id=None, content=hexed(body), manifest={},
+            files=[file(body)],
+        )  # fmt: skip
+    who = caller(database)
+
+    def promote(number: int) -> Callable[[], models.Moved | None]:
+        return lambda: models.move_alias(database, "lung", "production", number, caller_id=who, expected=None)
+
+    came = at_once([promote(number) for number in (1, 2, 3, 4)])
+
+    [moved] = [one for one in came if one is not None]
+    [told] = models.history(database, "lung", "production")
+    assert moved == models.Moved(None, told.after)
+    assert models.models(database, name="lung")[0].aliases["production"] == told.after
 
 
 def test_given_a_submission_that_is_not_committed_yet_when_its_data_set_is_given_up_then_that_waits_and_is_refused(

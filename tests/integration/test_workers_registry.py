@@ -13,13 +13,16 @@ import pytest
 from sqlalchemy import text
 
 from db import jobs, models, reading
+from db.callers import create_token
 from db.engine import Database
 from db.records import Claim, Completion
+from jobs.errors import NameTaken
 from jobs.running import Stop
 from jobs.states import State
 from jobs.training import NewVersion
 from registry.content import content_of, put
 from registry.versions import Registry
+from tests.jobs_in_a_database import caller
 from tests.services.redis import RedisServer
 from tests.services.workers import Stack
 from workers.registering import register
@@ -73,6 +76,7 @@ def test_a_promoted_version_is_served_without_restart_and_without_a_failed_job(s
     stack.worker()
     stack.worker("long")
     stack.until(lambda: bool(models.pin(stack.db, "toy-scale", "production")))
+    create_token(stack.db, "tester", ["admin"])  # whose name a shipped one is
     trained = train(stack, steps=5)
     asked: list[tuple[str, int, models.Pin]] = []
     while sum(version.number == 2 for _, _, version in asked) < 20:
@@ -141,6 +145,21 @@ def test_the_same_weights_again_are_the_version_that_is_there(stack: Stack) -> N
     assert rows(stack) == [("a", 1, "ready"), ("a", 2, "ready")]
 
 
+def test_of_two_equal_trainings_side_by_side_one_makes_the_version_and_the_other_names_it(both: Stack) -> None:
+    """Given two trainings that have both reserved a number, when both end, then one version is ready."""
+    for _ in range(2):
+        both.worker("long")
+    twins = [train(both, name="twin", steps=3, store_s=3.0) for _ in range(2)]
+    both.until(lambda: rows(both) == [("twin", 1, "reserved"), ("twin", 2, "reserved")])
+    assert {job.state for job in both.wait(twins, 60)} == {"succeeded"}
+    [version] = models.versions(both.db, name="twin")
+    items = {job_id: both.result(job_id)["items"][0] for job_id in twins}
+    assert {item["version"]["version"] for item in items.values()} == {version.number}
+    assert {job_id: item.get("existing") for job_id, item in items.items()} == {
+        job_id: None if job_id == version.job_id else True for job_id in twins
+    }
+
+
 def test_a_process_killed_between_reserving_and_completing_leaves_one_version(both: Stack) -> None:
     """Given a training whose number is reserved, when its process is killed and it resumes, then that number is it."""
     both.worker("long")
@@ -161,7 +180,19 @@ def test_a_name_of_another_kind_is_an_error_that_says_so(stack: Stack) -> None:
     models.add(stack.db, name="taken", kind="toy-mean", caller_id=None, content="0" * 64, manifest={}, files=[])
     (job,) = stack.wait([train(stack, name="taken")])
     assert job.error is not None
-    assert "belongs to a model of another kind" in job.error["detail"]
+    assert (job.error["code"], "belongs to a model of another kind" in job.error["detail"]) == ("name-taken", True)
+
+
+def test_a_name_that_somebody_else_took_meanwhile_is_an_error_that_says_so(stack: Stack) -> None:
+    """Given a training that was accepted for a free name, when another caller is the first there, then it is theirs."""
+    claim = claimed(stack.db, train(stack, name="wanted"), "w1")
+    models.add(
+        stack.db, name="wanted", kind="toy-scale", caller_id=caller(stack.db, "rival"), content="0" * 64, manifest={},
+        files=[],
+    )  # fmt: skip
+    made = NewVersion("wanted", "toy-scale", {}, {"factor.json": b"{}"})
+    with pytest.raises(NameTaken, match="taken by somebody else"):
+        register(Bound(stack.db, stack.settings, claim, "w1"), stack.storage, made)
 
 
 def test_a_job_whose_lease_was_lost_registers_nothing(stack: Stack) -> None:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,6 +92,36 @@ def test_a_gate_is_taken_away_by_sending_null() -> None:
 def test_what_meant_nothing_before_cannot_be_rolled_back() -> None:
     first = {"alias": "production", "before": None, "after": 1}
     with scripted(lambda _: json_answer({"history": [first]})) as (url, seen), Client(url, "t") as client:
+        with pytest.raises(MedjobsError, match="meant nothing before"):
+            client.models.rollback("mine")
+        assert {one.method for one in seen} == {"GET"}
+
+
+def moved(*ways: tuple[int | None, int]) -> list[dict[str, Any]]:
+    """The history of `production` after these moves, newest first."""
+    return [{"alias": "production", "before": before, "after": after} for before, after in ways][::-1]
+
+
+@pytest.mark.parametrize(
+    ("ways", "back_to"),
+    [
+        ([(None, 1), (1, 2), (2, 3)], 2),
+        ([(None, 1), (1, 2), (2, 3), (3, 2)], 1),
+        ([(None, 1), (1, 2), (2, 1), (1, 3)], 1),
+        ([(None, 1), (1, 2), (2, 1), (1, 3), (3, 4)], 3),
+    ],
+)
+def test_a_second_rollback_goes_further_back_and_never_to_what_was_rolled_back(
+    ways: list[tuple[int | None, int]], back_to: int
+) -> None:
+    with scripted(lambda _: json_answer({"history": moved(*ways)})) as (url, seen), Client(url, "t") as client:
+        client.models.rollback("mine")
+    assert json.loads(seen[-1].body)["version"] == back_to
+
+
+def test_after_the_last_rollback_there_is_nothing_to_go_back_to() -> None:
+    answer = json_answer({"history": moved((None, 1), (1, 2), (2, 1))})
+    with scripted(lambda _: answer) as (url, seen), Client(url, "t") as client:
         with pytest.raises(MedjobsError, match="meant nothing before"):
             client.models.rollback("mine")
         assert {one.method for one in seen} == {"GET"}

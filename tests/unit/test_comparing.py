@@ -12,6 +12,7 @@ import pytest
 from lifelines.utils import concordance_index
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
+from models import comparing
 from models.cases import BadCases, Cases, threshold_of
 from models.comparing import NotComparable, Version, compare, gate
 
@@ -86,6 +87,41 @@ def test_the_concordance_of_survival_times_is_that_of_lifelines() -> None:
     found = Cases.read(content)
     assert found.figures == ("c_index",)
     assert found.figure("c_index")[0] == pytest.approx(concordance_index(duration, -risk, event), abs=1e-9)
+
+
+def survival(n: int, seed: int) -> Cases:
+    """Times and risks with ties, four of ten cases last seen alive."""
+    random = np.random.default_rng(seed)
+    duration = random.integers(1, 40, n).astype(float)
+    columns = {"duration": duration, "event": (random.random(n) < 0.6).astype(float)}
+    risk = np.round(random.normal(size=n) - duration / 10, 1)
+    return Cases(np.arange(n, dtype=np.uint64), {**columns, "risk": risk}, {})
+
+
+def test_the_concordance_of_weighted_cases_is_that_of_all_pairs() -> None:
+    found = survival(90, 3)
+    time_, died, risk = found.columns["duration"], found.columns["event"] == 1, found.columns["risk"]
+    known = ((time_[:, None] < time_) | ((time_[:, None] == time_) & ~died)) & died[:, None]
+    agrees = (risk[:, None] > risk) + 0.5 * (risk[:, None] == risk)
+    for weights in np.random.default_rng(9).integers(0, 4, (3, 90)).astype(float):
+        pairs = weights[:, None] * weights * known
+        assert found.figure("c_index", weights[None])[0] == pytest.approx((pairs * agrees).sum() / pairs.sum())
+
+
+def test_many_cases_are_compared_with_fewer_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+    real = comparing._resamples
+
+    def counted(random: np.random.Generator, strata: Any, count: int) -> Any:
+        drawn.append(count)
+        return real(random, strata, count)
+
+    monkeypatch.setattr(comparing, "_resamples", counted)
+    monkeypatch.setattr(comparing, "MOST_DRAWN", 300 * 400)
+    for n, wanted in ((50, 2000), (400, 300), (2000, 200)):
+        drawn.clear()
+        comparing._differences(survival(n, 0), survival(n, 0))
+        assert sum(drawn) == wanted
 
 
 def test_a_version_against_itself_differs_by_nothing_and_passes_a_gate_without_margin() -> None:
@@ -200,6 +236,27 @@ def test_a_subgroup_of_fewer_than_30_is_named_but_not_judged() -> None:
     verdict = gate({"metric": "auc", "margin": 0.1, "subgroups": True}, candidate, production)
     assert verdict.passed
     assert verdict.reasons == ("Not judged, too few cases or one outcome only: Sex=M (n = 29).",)
+
+
+def test_leaving_out_the_subgroups_is_no_way_through_the_gate() -> None:
+    production, candidate = with_a_harmed_group(40)
+    rule: dict[str, Any] = {"metric": "auc", "margin": 0.05, "subgroups": True}
+    assert candidate.cases is not None
+    arrays = dict(np.load(io.BytesIO(candidate.cases)))
+    # Given the same candidate without its subgroups, then it fails for want of them
+    silent = Version(candidate.manifest, packed(**{name: arrays[name] for name in ("key", "y", "p")}))
+    verdict = gate(rule, silent, production)
+    assert (verdict.passed, verdict.reasons) == (
+        False, ("The candidate's cases lack the subgroups that production's have: Sex.",)
+    )  # fmt: skip
+    # and with one subgroup variable of two as well, however good it is in that one
+    both = Version(production.manifest, packed(**arrays, **{"group.Site": np.arange(600) % 2}))
+    assert "have: Site." in gate(rule, candidate, both).reasons[0]
+    # Given two versions that know no subgroups, or only small ones, then nothing was judged and nothing passes
+    assert gate({**rule, "subgroups": False}, silent, silent).passed
+    assert "none of these versions' could be judged" in gate(rule, silent, silent).reasons[0]
+    crumbs = Version(candidate.manifest, packed(**{**arrays, "group.Sex": np.arange(600) // 20}))
+    assert not gate(rule, crumbs, crumbs).passed
 
 
 def test_a_comparison_is_json_and_the_same_every_time() -> None:

@@ -88,6 +88,15 @@ def test_a_stopped_training_leaves_no_rank_behind_and_goes_on(
     assert any("member-0 at step" in line for line in work.logs)
 
 
+def test_a_training_run_again_has_the_settings_of_the_first_on_every_rank(
+    tmp_path: Path, whole: tuple[Finished, torch.Tensor]
+) -> None:
+    """Given settings that are not the defaults any more, when the job is run again, then both ranks have them."""
+    work = job(tmp_path, devices=2)
+    work.original = json.loads(json.dumps(whole[0].provenance))
+    assert run(work).items[0]["weights_sha256"] == whole[0].items[0]["weights_sha256"]
+
+
 def test_a_rank_that_dies_ends_the_attempt_and_not_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(together, "TIMEOUT_S", 20.0)
     given = job(tmp_path, devices=2, overrides={**PLAIN, "epochs": 50})

@@ -14,6 +14,8 @@ import safetensors.torch
 import torch
 from tensorboardX.proto.event_pb2 import Event
 
+from jobs.errors import OtherRelease
+from jobs.kinds import Recipe
 from jobs.predicting import ModelVersion
 from jobs.results import DISCLAIMER, Report
 from jobs.running import Finished, Stop
@@ -25,7 +27,7 @@ from models.training.export import export
 from models.training.kind import TrainingItem
 from models.training.report import render
 from models.training.run import run
-from tests.training_toy import Interrupted, cases, installed, job
+from tests.training_toy import KIND, Interrupted, ToyRecipe, cases, installed, job
 
 
 @pytest.fixture(autouse=True)
@@ -141,6 +143,51 @@ def test_a_training_that_goes_on_where_it_was_claims_equal_weights(work: Interru
     finished = run(work)
     assert "resumed_elsewhere" not in finished.provenance
     assert "give equal weights" in files(finished)["card.md"].decode()
+
+
+class Newer(ToyRecipe):
+    """The recipe in a later release: other defaults, and one setting more."""
+
+    ema: float = 0.5
+    fits: int = 3
+    surprise: bool = False
+
+
+class Narrower(Recipe):
+    """The recipe in a release that has given up most of its settings."""
+
+    epochs: float = 4
+
+
+def test_a_job_run_again_by_a_release_with_other_defaults_has_the_settings_of_the_first(
+    work: Interrupted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run(work)
+    monkeypatch.setitem(KIND.recipes, "plain", Newer)  # type: ignore[arg-type]
+    again = job(tmp_path / "again", name="toy", overrides={"epochs": 3})
+    again.original = json.loads(json.dumps(first.provenance))
+    second = run(again)
+    assert first.version is not None
+    assert second.version is not None
+    assert second.items[0]["weights_sha256"] == first.items[0]["weights_sha256"]
+    assert second.items[0]["recipe"]["settings"] == {**first.items[0]["recipe"]["settings"], "surprise": False}
+    assert second.version.manifest["made_with"] == first.version.manifest["made_with"]
+
+
+def test_a_job_whose_settings_the_release_does_not_know_any_more_is_a_named_error(
+    work: Interrupted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = {**json.loads(json.dumps(run(work).provenance)), "code_version": "0.2.0"}
+    again = job(tmp_path / "again", name="toy", overrides={"epochs": 3})
+    again.original = original
+    monkeypatch.setitem(KIND.recipes, "plain", Narrower)  # type: ignore[arg-type]
+    with pytest.raises(OtherRelease, match=r"recipe plain has changed \(batch: .* release 0.2.0"):
+        run(again)
+    # and so is a trainer that makes other fits than it made then
+    monkeypatch.undo()
+    again.original = {**original, "plan": {**original["plan"], "steps": {"network": 12}}}
+    with pytest.raises(OtherRelease, match="knows the fits"):
+        run(again)
 
 
 def test_a_parent_stands_in_the_lineage(work: Interrupted, tmp_path: Path) -> None:

@@ -175,6 +175,10 @@ def test_given_a_job_that_needs_it_then_a_data_set_stays_until_that_has_ended(st
     assert stage.call("DELETE", "/v1/datasets/scans").status_code == 204
     problem(stage.get("/v1/datasets/scans"), 404, "not-found")
     problem(stage.call("DELETE", "/v1/datasets/scans"), 404, "not-found")
+    again = stage.post(f"/v1/jobs/{job['id']}:rerun")
+    assert (again.status_code, problem(teach(stage), 422, "unknown-dataset")["status"]) == (202, 422)
+    problem(stage.call("DELETE", f"/v1/jobs/{made['job']}"), 409, "job-in-use")
+    stage.post(f"/v1/jobs/{again.json['id']}:cancel")
     assert stage.call("DELETE", f"/v1/jobs/{made['job']}").status_code == 204
     assert pointers(problem(stage.post(f"/v1/jobs/{job['id']}:rerun"), 422, "unknown-dataset")) == ["#/params/dataset"]
 

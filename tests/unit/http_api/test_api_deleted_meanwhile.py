@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from db import datasets, depths, submitting
+from db import callers, datasets, depths, submitting
 from db.engine import Database
 from tests.services.stage import Stage, problem
 
@@ -23,9 +23,7 @@ def deleted(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     admit = submitting.admit
 
     def late(db: Database, *rest: Any) -> None:
-        found = datasets.by_job(db, made["job"])
-        if found is not None:
-            datasets.forget(db, found.caller_id, "scans")
+        datasets.forget(db, callers.caller_id(db, "imaging-lab"), "scans")
         admit(db, *rest)
 
     monkeypatch.setattr(submitting, "admit", late)

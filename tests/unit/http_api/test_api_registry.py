@@ -33,7 +33,8 @@ def cases(noise: float) -> bytes:
     y = np.arange(CASES) % 2
     p = np.clip(0.5 + 0.4 * (y - 0.5) + noise * random.normal(size=CASES), 0, 1)
     stream = io.BytesIO()
-    np.savez(stream, key=np.arange(CASES, dtype=np.uint64), y=y.astype(np.float32), p=p.astype(np.float32))
+    columns = {"y": y.astype(np.float32), "p": p.astype(np.float32), "group.Sex": np.arange(CASES) % 4 // 2}
+    np.savez(stream, allow_pickle=False, key=np.arange(CASES, dtype=np.uint64), **columns)
     return stream.getvalue()
 
 
@@ -224,6 +225,8 @@ def test_given_a_version_that_served_before_when_it_is_rolled_back_to_then_the_g
     assert promote(stage, 2).json["gate"]["passed"] is True
     back = promote(stage, 1)
     assert (back.status_code, back.json["after"], back.json["gate"]) == (200, 1, None)
+    # and what was rolled back is judged anew
+    assert promote(stage, 2).json["gate"]["passed"] is True
 
 
 def test_given_a_promotion_that_comes_between_then_the_version_is_judged_against_what_is_there_now(
@@ -245,6 +248,25 @@ def test_given_a_promotion_that_comes_between_then_the_version_is_judged_against
     problem(promote(stage, 2), 409, "gate-not-passed")
     assert judged == [True, False]
     assert of(stage)["aliases"]["production"] == 3
+
+
+def test_given_two_first_promotions_then_the_second_is_judged_against_the_first(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for value, noise in ((1.0, 0.05), (2.0, 0.9)):
+        own(stage, value=value, noise=noise)
+    stage.put("/v1/models/mine/gate", json={"metric": "auc"}, who="admin")
+    # Given that another first promotion is committed after this one saw nothing in production
+    real = models.move_alias
+
+    def late(*arguments: Any, **named: Any) -> Any:
+        monkeypatch.setattr(models, "move_alias", real)
+        real(stage.here.database, "mine", "production", 1, caller_id=None)
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(models, "move_alias", late)
+    problem(promote(stage, 2), 409, "gate-not-passed")
+    assert of(stage)["aliases"]["production"] == 1
 
 
 def test_given_a_gate_then_only_production_is_guarded(stage: Stage) -> None:
