@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from models.data.canonical import TEST, SequenceSet
-from models.prediction import course, features, survival
+from models.prediction import course, features, parent, survival
 from models.prediction.encoding import Batch, Encoder
 from models.prediction.ensemble import SurvivalEnsemble
 from models.prediction.familiar import Familiar
@@ -45,10 +45,11 @@ def fit(session: Session, recipe: SurvivalRecipe) -> Fitted:
     assert data.duration is not None
     assert data.event is not None
     rows = np.flatnonzero(data.split != TEST)
-    encoder = Encoder.fit(data, rows, None, recipe.visits, known_limits(session))
+    begun = parent.survival(session, data, recipe)
+    encoder = begun.encoder if begun else Encoder.fit(data, rows, None, recipe.visits, known_limits(session))
     batch, inner = encoder.encode_set(data, rows), inner_folds(data, rows, recipe.folds)
     duration, event = data.duration[rows].astype(np.float64), data.event[rows].astype(np.float64)
-    ends = survival.edges(duration, recipe.intervals)
+    ends = begun.ends if begun else survival.edges(duration, recipe.intervals)
     forms: dict[str, SurvivalRecipe] = {"survival-gru": recipe}
     if not isinstance(recipe, LinearSurvival):
         shared = recipe.model_dump(include=set(SurvivalRecipe.model_fields))
@@ -59,6 +60,8 @@ def fit(session: Session, recipe: SurvivalRecipe) -> Fitted:
         for form, settings in forms.items()
         for fold in range(recipe.folds)
     }
+    if begun is not None:
+        parent.begin(tasks, {"survival-gru": begun.networks}, ["survival-gru"], recipe.folds)
     session.plan({name: Planned(task, task.settings.epochs) for name, task in tasks.items()})
     networks: dict[str, list[nn.Module]] = {form: [] for form in forms}
     for name, task in tasks.items():

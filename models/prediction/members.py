@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from models.data.canonical import TEST, SequenceSet
-from models.prediction import boosting, features, stack
+from models.prediction import boosting, features, parent, stack
 from models.prediction.boosting import Trees
 from models.prediction.encoding import Batch, Encoder
 from models.prediction.ensemble import RiskEnsemble
@@ -77,13 +77,14 @@ def fit(session: Session, recipe: BinaryRecipe) -> Fitted:
     assert isinstance(data, SequenceSet)
     assert data.label is not None
     rows = np.flatnonzero(data.split != TEST)
-    read = data.time[np.isin(data.subject, rows)]
-    horizon = recipe.horizon or float(math.ceil(read.max(initial=1.0)))
     session.say("encoding")
-    encoder = Encoder.fit(data, rows, horizon, recipe.bins, known_limits(session))
+    begun = parent.risk(session, data, recipe)
+    encoder = _encoder(session, data, rows, recipe) if begun is None else begun.encoder
     batch, label = encoder.encode_set(data, rows), data.label[rows]
     inner = inner_folds(data, rows, recipe.folds)
     tasks = _tasks(recipe, encoder, batch, torch.from_numpy(label), inner)
+    if begun is not None:
+        parent.begin(tasks, begun.networks, [part for part in recipe.parts if part != "boosting"], recipe.folds)
     session.plan({name: Planned(task, task.settings.epochs) for name, task in tasks.items()})
     table = features.table(batch, recipe.bins) if "boosting" in recipe.parts else np.empty((len(rows), 0))
     networks: dict[str, list[nn.Module]] = {}
@@ -105,6 +106,12 @@ def fit(session: Session, recipe: BinaryRecipe) -> Fitted:
     ensemble = RiskEnsemble(encoder, loose.parts, networks, trees, weights, familiar)
     configs = {part: tasks[f"{part}-0"].config for part in networks}
     return Fitted(ensemble, tuple(texts), configs, rows, label.astype(np.float64), unseen, simple)
+
+
+def _encoder(session: Session, data: SequenceSet, rows: NDArray[np.intp], recipe: BinaryRecipe) -> Encoder:
+    read = data.time[np.isin(data.subject, rows)]
+    horizon = recipe.horizon or float(math.ceil(read.max(initial=1.0)))
+    return Encoder.fit(data, rows, horizon, recipe.bins, known_limits(session))
 
 
 def _tasks(

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from jobs.errors import DatasetInvalid, InputError, ModelUnusable
@@ -67,6 +68,12 @@ def stacked(_quick: None) -> NewVersion:
 @pytest.fixture(scope="module")
 def timed(_quick: None) -> NewVersion:
     return trained("discrete-time-survival")
+
+
+def from_parent(data: SequenceSet, recipe: recipes.SequenceRecipe, parent: ModelVersion, seed: int = 0) -> NewVersion:
+    session = Session.local(data, recipe, seed)
+    session.parent = parent
+    return trainer.train(session)
 
 
 def shelved(made: NewVersion, folder: Path) -> ModelVersion:
@@ -200,6 +207,51 @@ def test_the_outcome_chooses_where_nothing_was_asked_for_and_a_misfit_is_refused
 def test_too_few_outcomes_are_refused() -> None:
     with pytest.raises(DatasetInvalid, match="at least 20 subjects with and without"):
         trained("stack", binary_set(30))
+
+
+STILL = {"epochs": 1, "learning_rate": 1e-9}
+"""So small a step that a network stays where it began."""
+
+
+@pytest.mark.parametrize("name", ["gru-d", "discrete-time-survival"])
+def test_each_network_starts_from_the_parents_of_its_fold(name: str, tmp_path: Path) -> None:
+    """Given hardly any learning and other subjects, then networks and encoder are the parent's."""
+    parent = shelved(trained(name), tmp_path)
+    other = survival_set(seed=5) if name.endswith("survival") else binary_set(seed=5)
+    recipe = SMALL[name].model_copy(update=STILL)
+    made = from_parent(other, recipe, parent)
+    alone = trainer.train(Session.local(other, recipe, 0))
+    kept, drawn = (json.loads(json.dumps(one.manifest["encoder"])) for one in (made, alone))
+    assert kept == parent.manifest["encoder"] != drawn
+    theirs, mine, fresh = (
+        safetensors.torch.load(one["weights.safetensors"])
+        for one in ({"weights.safetensors": (tmp_path / "weights.safetensors").read_bytes()}, made.files, alone.files)
+    )
+    networks = [key for key in theirs if key.startswith(f"{parent.manifest['network']['name']}.")]
+    assert networks
+    assert all(torch.allclose(mine[key], theirs[key], atol=1e-6) for key in networks)
+    assert not all(torch.allclose(fresh[key], theirs[key], atol=1e-3) for key in networks)
+
+
+def test_a_parent_that_does_not_fit_is_refused_by_name(timed: NewVersion, tmp_path: Path) -> None:
+    (tmp_path / "risk").mkdir()
+    (tmp_path / "survival").mkdir()
+    risk, survival = shelved(trained("gru-d"), tmp_path / "risk"), shelved(timed, tmp_path / "survival")
+    data, gru = binary_set(), SMALL["gru-d"]
+    for says, recipe, parent, on in [
+        ("other variables", gru, risk, replace(data, variables=("HR", "Other", "Never"))),
+        ("another unit of time", gru, risk, replace(data, unit="days")),
+        ("6 bins to 48 hours", gru.model_copy(update={"bins": 8}), risk, data),
+        ("2 networks of the architecture gru-d.*trains 3", gru.model_copy(update={"folds": 3}), risk, data),
+        ("0 networks of the architecture bilstm", SMALL["bilstm"], risk, data),
+        ("gru-d has other sizes", gru.model_copy(update={"hidden": 7}), risk, data),
+        ("trees are made anew", SMALL["boosting"], risk, data),
+        ("at an unknown time", gru, survival, data),
+        ("is yes or no", SMALL["discrete-time-survival"], risk, survival_set()),
+        ("6 intervals", SMALL["discrete-time-survival"].model_copy(update={"intervals": 7}), survival, survival_set()),
+    ]:
+        with pytest.raises(InputError, match=says):
+            from_parent(on, recipe, parent)
 
 
 def test_damaged_files_are_refused(stacked: NewVersion, tmp_path: Path) -> None:
