@@ -55,8 +55,8 @@ class Fitted:
 
 
 def inner_folds(data: SequenceSet, rows: NDArray[np.intp], folds: int) -> NDArray[np.int64]:
-    """Return the inner fold of each row by its key, so that it does not depend on the other rows, (R,)."""
-    return (data.key[rows] % np.uint64(folds)).astype(np.int64)
+    """Return the inner fold of each row by its patient's key, so that it does not depend on the other rows, (R,)."""
+    return (data.patients[rows] % np.uint64(folds)).astype(np.int64)
 
 
 def known_limits(session: Session) -> Mapping[str, Any]:

@@ -78,7 +78,7 @@ def _enough(data: SequenceSet, recipe: SequenceRecipe) -> None:
 def _risk(session: Session, data: SequenceSet, recipe: BinaryRecipe) -> tuple[dict[str, Any], dict[str, bytes]]:
     fitted = members.fit(session, recipe)
     session.say("evaluating")
-    seen = evaluate.cases(data.key[fitted.rows], {"y": fitted.label, "p": fitted.risk}, {})
+    seen = evaluate.cases(data, fitted.rows, {"y": fitted.label, "p": fitted.risk})
     files = version.risk_files(fitted)
     test = data.part(TEST)
     metrics: dict[str, Any] = {"validation": {**evaluate.figures(seen), "part": "inner folds, each unseen"}}
@@ -116,19 +116,18 @@ def _answers(fitted: members.Fitted, data: SequenceSet, test: NDArray[np.intp]) 
     """The model's cases of the test part, and those of the plain baseline and of boosting alone."""
     assert data.label is not None
     batch = fitted.ensemble.encoder.encode_set(data, test)
-    groups = {name: codes[test] for name, codes in data.groups.items()}
-    key, y = data.key[test], data.label[test].astype(np.float64)
-    own = evaluate.cases(key, {"y": y, "p": fitted.ensemble.predict(batch).probability[:, 0]}, groups)
+    y = data.label[test].astype(np.float64)
+    own = evaluate.cases(data, test, {"y": y, "p": fitted.ensemble.predict(batch).probability[:, 0]})
     beside: dict[str, Cases] = {}
     if fitted.baseline is not None:
         with torch.no_grad():
             plain = torch.sigmoid(fitted.baseline(batch)).double().numpy()
-        beside[members.BASELINE] = evaluate.cases(key, {"y": y, "p": plain}, groups)
+        beside[members.BASELINE] = evaluate.cases(data, test, {"y": y, "p": plain})
     if "boosting" in fitted.ensemble.parts and len(fitted.ensemble.parts) > 1:
         column = fitted.ensemble.parts.index("boosting")
         logits = fitted.ensemble.parted(batch).mean(axis=0)[:, [column]]
         p = stack.sigmoid(stack.apply(fitted.alone("boosting"), logits))
-        beside["boosting"] = evaluate.cases(key, {"y": y, "p": p}, groups)
+        beside["boosting"] = evaluate.cases(data, test, {"y": y, "p": p})
     return own, beside
 
 
@@ -204,5 +203,4 @@ def cases_at(ensemble: SurvivalEnsemble, data: SequenceSet, rows: NDArray[np.int
     logits = ensemble.hazards(batch)[:, np.arange(len(rows)), visit]
     risk = 1 - survival.curve(logits, ensemble.ends, ensemble.horizons[-1:]).mean(axis=0)[:, 0]
     columns = {"duration": duration - landmark, "event": data.event[rows].astype(np.float64), "risk": risk}
-    groups = {name: codes[rows] for name, codes in data.groups.items()}
-    return evaluate.cases(data.key[rows], columns, groups).where(followed)
+    return evaluate.cases(data, rows, columns).where(followed)

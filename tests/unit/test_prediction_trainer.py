@@ -19,7 +19,7 @@ from jobs.predicting import ModelVersion
 from jobs.training import NewVersion
 from models.cases import Cases
 from models.data.canonical import SequenceSet
-from models.prediction import ensemble, recipes, trainer
+from models.prediction import ensemble, members, recipes, trainer
 from models.prediction.contract import Contract
 from models.prediction.ensemble import RiskEnsemble, SurvivalEnsemble
 from models.training import plan
@@ -193,6 +193,27 @@ def test_a_survival_version_tells_curve_course_and_landmarks(timed: NewVersion, 
     assert manifest["contract"]["horizon"] is None
     rows, last = np.arange(len(batch)), ensemble.last_visit(batch)
     assert loaded.over_time(batch)[rows, last] == pytest.approx(found.probability[:, 0], abs=1e-6)
+
+
+def test_one_patients_subjects_stand_in_one_inner_fold_and_others_where_they_stood() -> None:
+    data = binary_set(60)
+    rows = np.arange(60)
+    alone = members.inner_folds(data, rows, 5)
+    assert alone.tolist() == (data.key % np.uint64(5)).tolist()
+    assert members.inner_folds(replace(data, patient=data.key), rows, 5).tolist() == alone.tolist()
+    pairs = replace(data, patient=np.repeat(data.key[::2], 2))
+    assert members.inner_folds(pairs, rows, 5).tolist() == np.repeat(alone[::2], 2).tolist()
+
+
+def test_the_cases_of_a_version_know_their_patients(stacked: NewVersion) -> None:
+    """Given patients with two subjects each, then cases.npz holds them; where each is its own, it holds none."""
+    assert Cases.read(stacked.files["cases.npz"]).patient is None
+    data = binary_set()
+    whose = np.where(data.split == 2, data.key // np.uint64(2**62), data.key)
+    made = trained("boosting", replace(data, patient=whose))
+    found = Cases.read(made.files["cases.npz"])
+    assert found.patient is not None
+    assert sorted(found.patient.tolist()) == sorted(whose[data.split == 2].tolist())
 
 
 def test_the_outcome_chooses_where_nothing_was_asked_for_and_a_misfit_is_refused_by_name() -> None:
