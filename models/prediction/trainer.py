@@ -30,6 +30,9 @@ SPREAD = 0.99
 
 LEAST_EVENTS = 20
 
+LANDMARK = "each subject's first visit"
+"""Where the figures of a survival model begin to count: every subject has one, at whatever time it was."""
+
 
 def train(session: Session) -> NewVersion:
     """Train and describe a version. Raises `Stop`, `InputError` where the recipe is for another sort of outcome, and
@@ -53,18 +56,17 @@ def train(session: Session) -> NewVersion:
 def fitting(recipe: SequenceRecipe, data: SequenceSet) -> SequenceRecipe:
     """Return the recipe, or the default one for survival where nothing but the kind's default was asked for."""
     timed = data.duration is not None
-    if isinstance(recipe, SurvivalRecipe) == timed:
-        return recipe
     if timed and recipe == Stack():
         return DiscreteTimeSurvival()
-    wanted = [name for name, known in RECIPES.items() if issubclass(known, SurvivalRecipe) == timed]
-    sort = "an event at an unknown time" if timed else "yes or no"
-    name = next(name for name, known in RECIPES.items() if type(recipe) is known)
-    raise InputError(f"The recipe {name} is not for this data set, whose outcome is {sort}: take {', '.join(wanted)}.")
+    outcome = {"kind": "survival" if timed else "binary"}
+    wrong = recipe.misfit({"outcome": outcome, "variables": data.variables})
+    if wrong is not None:
+        raise InputError(wrong)
+    return recipe
 
 
 def _enough(data: SequenceSet, recipe: SequenceRecipe) -> None:
-    """Every inner fold needs both outcomes."""
+    """Every inner fold needs both outcomes, and times need to pass."""
     rows = np.flatnonzero(data.split != TEST)
     outcome = data.label if data.label is not None else cast("NDArray[Any]", data.event)
     least = min(int((outcome[rows] > 0).sum()), int((outcome[rows] == 0).sum()))
@@ -72,6 +74,11 @@ def _enough(data: SequenceSet, recipe: SequenceRecipe) -> None:
         raise DatasetInvalid(
             f"Training needs at least {max(LEAST_EVENTS, 2 * recipe.folds)} subjects with and without the outcome "
             f"outside the test part; there are {least} of the rarer."
+        )
+    if data.duration is not None and np.quantile(data.duration[rows], survival.FOLLOWED) <= 0:
+        raise DatasetInvalid(
+            "The follow-up of nine in ten subjects ends at time 0, so that there is no time to learn from: give the "
+            "durations in the unit of the observations' times."
         )
 
 
@@ -108,7 +115,7 @@ def _risk(session: Session, data: SequenceSet, recipe: BinaryRecipe) -> tuple[di
         },
         "metrics": metrics,
         "baseline": manifest_baseline,
-        "card": dict(card.words(data.unit, data.outcome, list(data.groups), None)),
+        "card": dict(card.words(data.unit, data.outcome, list(data.groups), None, None)),
     }, files
 
 
@@ -142,7 +149,8 @@ def _beside(own: Cases, others: Mapping[str, Cases]) -> dict[str, Any]:
         name: {
             "mean": evaluate.values(one),
             "gain": {figure: evaluate.paired(one, own, figure) for figure in evaluate.names(own)},
-            "beaten": bool(own.figure(figure)[0] > one.figure(figure)[0]),
+            # A figure that has no value, such as a C-index without an event, beats nothing and is not beaten.
+            **({} if np.isnan(gap := own.figure(figure)[0] - one.figure(figure)[0]) else {"beaten": bool(gap > 0)}),
         }
         for name, one in others.items()
     }
@@ -167,20 +175,22 @@ def _survival(session: Session, data: SequenceSet, recipe: SurvivalRecipe) -> tu
     metrics: dict[str, Any] = {"test": None, "seeds": [], "mean": {}}
     baseline: dict[str, Any] = {"name": "linear-survival", "mean": {}}
     if len(test):
-        found = cases_at(ensemble, data, test, 0.0)
+        found = cases_at(ensemble, data, test)
         files["cases.npz"] = evaluate.packed(found)
         metrics = {**_measured(found, data), "mean": evaluate.values(found)}
         metrics["seeds"] = [{"seed": session.seed, **evaluate.values(found)}]
-        landmarks = [0.0, *ensemble.horizons.tolist()]
-        metrics["landmarks"] = {f"{at:g}": evaluate.values(cases_at(ensemble, data, test, at)) for at in landmarks}
-        assert ensemble.course is not None
-        batch = ensemble.encoder.encode_set(data, test)
-        metrics["course"] = course.measured(ensemble.course, batch)
+        metrics["landmark"] = LANDMARK
+        landmarks = {at: cases_at(ensemble, data, test, at) for at in (0.0, *ensemble.horizons.tolist())}
+        metrics["landmarks"] = {
+            f"{at:g}": evaluate.values(one) for at, one in landmarks.items() if one.figure("c_index")[0] >= 0
+        }
+        if ensemble.course is not None:
+            metrics["course"] = course.measured(ensemble.course, ensemble.encoder.encode_set(data, test))
         if fitted.plain is not None:
-            baseline = _beside(found, {"linear-survival": cases_at(fitted.plain, data, test, 0.0)})
+            baseline = _beside(found, {"linear-survival": cases_at(fitted.plain, data, test)})
     outcome = {"kind": "survival", "name": data.outcome, "horizons": ensemble.horizons.tolist()}
     goes_on = None if ensemble.course is None else ensemble.course.scale.name
-    about = {"variable": goes_on, "coverage": course.COVERAGE}
+    about = None if goes_on is None else {"variable": goes_on, "coverage": course.COVERAGE}
     return {
         "contract": version.contract(ensemble.encoder, outcome, about),
         **version.survival_parts(fitted),
@@ -188,19 +198,22 @@ def _survival(session: Session, data: SequenceSet, recipe: SurvivalRecipe) -> tu
         "calibration": {"method": "none: the hazards' likelihood"},
         "metrics": metrics,
         "baseline": baseline,
-        "card": dict(card.words(data.unit, data.outcome, list(data.groups), goes_on)),
+        "card": dict(card.words(data.unit, data.outcome, list(data.groups), goes_on, LANDMARK)),
     }, files
 
 
-def cases_at(ensemble: SurvivalEnsemble, data: SequenceSet, rows: NDArray[np.intp], landmark: float) -> Cases:
+def cases_at(
+    ensemble: SurvivalEnsemble, data: SequenceSet, rows: NDArray[np.intp], landmark: float | None = None
+) -> Cases:
     """Return the subjects of `rows` who are still followed at `landmark`: what follows, and the risk at the last
-    horizon after their last visit up to then. Time counts from the landmark.
+    horizon after their last visit up to then. Time counts from the landmark, by default each subject's first visit.
     """
     assert data.duration is not None
     assert data.event is not None
     batch, duration = ensemble.encoder.encode_set(data, rows), data.duration[rows].astype(np.float64)
-    visit, followed = survival.at_landmark(batch.time, duration, landmark)
+    start = batch.time[:, 0] if landmark is None else landmark
+    visit, followed = survival.at_landmark(batch.time, duration, start)
     logits = ensemble.hazards(batch)[:, np.arange(len(rows)), visit]
     risk = 1 - survival.curve(logits, ensemble.ends, ensemble.horizons[-1:]).mean(axis=0)[:, 0]
-    columns = {"duration": duration - landmark, "event": data.event[rows].astype(np.float64), "risk": risk}
+    columns = {"duration": duration - start, "event": data.event[rows].astype(np.float64), "risk": risk}
     return evaluate.cases(data, rows, columns).where(followed)

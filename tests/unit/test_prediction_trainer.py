@@ -7,12 +7,12 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from pydantic import ValidationError
 
 from jobs.errors import DatasetInvalid, InputError, ModelUnusable
 from jobs.predicting import ModelVersion
@@ -23,6 +23,7 @@ from models.prediction import ensemble, members, recipes, trainer
 from models.prediction.contract import Contract
 from models.prediction.ensemble import RiskEnsemble, SurvivalEnsemble
 from models.training import plan
+from models.training.kind import TrainingParams
 from models.training.session import Session
 from tests.sequence_sets import binary_set, survival_set
 
@@ -99,12 +100,8 @@ def test_every_recipe_makes_a_version_that_answers(name: str, tmp_path: Path) ->
     batch = loaded.encoder.encode_set(data, data.part(2))
     found = loaded.predict(batch)
     assert ((found.probability > 0) & (found.probability < 1)).all()
-    assert loaded.over_time(batch)[0, -1] == pytest.approx(_last(loaded, batch, found), abs=1e-6)
-
-
-def _last(loaded: Any, batch: Any, found: Any) -> float:
-    visits = int((~np.isnan(batch.time[0])).sum())
-    return float(found.probability[0, 0] if visits == batch.time.shape[1] else loaded.over_time(batch)[0, -1])
+    rows, last = np.arange(len(batch)), ensemble.last_visit(batch)
+    assert loaded.over_time(batch)[rows, last] == pytest.approx(found.probability[:, 0], abs=1e-6)
 
 
 def test_a_version_answers_from_its_files_as_it_did_in_the_test_part(stacked: NewVersion, tmp_path: Path) -> None:
@@ -223,6 +220,73 @@ def test_the_outcome_chooses_where_nothing_was_asked_for_and_a_misfit_is_refused
         trainer.fitting(recipes.GruD(), survival_set(30))
     with pytest.raises(InputError, match=r"discrete-time-survival is not for this data set.*yes or no: take stack"):
         trainer.fitting(recipes.DiscreteTimeSurvival(), binary_set(30))
+
+
+def test_a_misfit_is_known_from_the_data_sets_facts_alone() -> None:
+    """Given what a data set's result says, then a training that cannot be is refused before it is a job."""
+    timed = {"outcome": {"kind": "survival", "name": "death"}, "variables": {"HR": {}, "Lactate": {}}}
+    assert recipes.DiscreteTimeSurvival(course="Lactate").misfit(timed) is None
+    assert recipes.Stack().misfit(timed) is None
+    assert recipes.Stack().misfit({}) is recipes.LinearSurvival().misfit({}) is None
+    assert "take discrete-time-survival" in (recipes.Stack(bins=12).misfit(timed) or "")
+    assert "not a variable" in (recipes.LinearSurvival(course="Bilirubin").misfit(timed) or "")
+    assert "take stack" in (recipes.LinearSurvival().misfit({"outcome": {"kind": "binary"}, "variables": {}}) or "")
+    asked = {"kind": "prediction", "dataset": "mine", "recipe": "linear-survival", "overrides": {"course": "X"}}
+    params = TrainingParams.model_validate(asked)
+    ((field, says),) = params.check_references({"dataset": {"format": "sequences", "facts": timed}}, {})
+    assert (field, "not a variable" in says) == ("dataset", True)
+
+
+def test_an_unknown_course_and_durations_of_nothing_are_refused_before_any_fit() -> None:
+    data = survival_set()
+    for error, says, recipe, on in [
+        (InputError, "not a variable", recipes.LinearSurvival(course="Bilirubin"), data),
+        (DatasetInvalid, "ends at time 0", recipes.LinearSurvival(), replace(data, duration=0 * data.duration)),
+        (DatasetInvalid, "Hardly any event", recipes.LinearSurvival(), replace(data, time=data.time + 100)),
+    ]:
+        session = Session.local(on, recipe, 0)
+        with pytest.raises(error, match=says):
+            trainer.train(session)
+        with pytest.raises(ValueError, match="call plan"):
+            _ = session.planned
+    for bad in ((-1.0,), (0.0,), ()):
+        with pytest.raises(ValidationError, match="horizons"):
+            recipes.LinearSurvival(horizons=bad)
+
+
+def test_first_visits_that_are_not_at_time_zero_are_where_the_figures_begin(timed: NewVersion) -> None:
+    """Given the same set with all times and durations later by .01, then the C-index is over the same subjects."""
+    data = survival_set()
+    later = replace(data, time=data.time + 0.01, duration=data.duration + np.float32(0.01))
+    found = trained("linear-survival", later).manifest["metrics"]
+    same = trained("linear-survival", data).manifest["metrics"]
+    assert found["test"]["n"] == same["test"]["n"] == len(data.part(2))
+    assert found["test"]["c_index"]["value"] == pytest.approx(same["test"]["c_index"]["value"], abs=0.02)
+    assert found["landmark"] == "each subject's first visit"
+    assert "0" not in found["landmarks"]
+    assert "each subject's first visit" in timed.manifest["card"]["intended_use"]
+
+
+def test_one_visit_each_gives_risks_and_no_course(tmp_path: Path) -> None:
+    data = survival_set()
+    first = data.time == 0
+    once = replace(
+        data, subject=data.subject[first], time=data.time[first], variable=data.variable[first], value=data.value[first]
+    )
+    made = trainer.train(Session.local(once, SMALL["linear-survival"].model_copy(update={"learning_rate": 0.05}), 0))
+    assert made.manifest["course"] is made.manifest["contract"]["course"] is None
+    assert "course" not in made.manifest["metrics"]
+    assert made.manifest["metrics"]["test"]["c_index"]["value"] > 0.7
+    loaded = ensemble.load(shelved(made, tmp_path))
+    found = loaded.predict(loaded.encoder.encode_set(once, once.part(2)))
+    assert found.course is None
+    assert Contract.read(made.manifest["contract"]).course is None
+
+
+def test_horizons_are_told_in_order_and_once() -> None:
+    recipe = SMALL["linear-survival"].model_copy(update={"horizons": (4.0, 1.0, 4.0), "epochs": 1})
+    made = trainer.train(Session.local(survival_set(), recipe, 0))
+    assert made.manifest["contract"]["outcome"]["horizons"] == [1.0, 4.0]
 
 
 def test_too_few_outcomes_are_refused() -> None:
