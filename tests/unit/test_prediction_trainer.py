@@ -273,7 +273,9 @@ def test_one_visit_each_gives_risks_and_no_course(tmp_path: Path) -> None:
     once = replace(
         data, subject=data.subject[first], time=data.time[first], variable=data.variable[first], value=data.value[first]
     )
-    made = trainer.train(Session.local(once, SMALL["linear-survival"].model_copy(update={"learning_rate": 0.05}), 0))
+    made = trainer.train(
+        Session.local(once, SMALL["linear-survival"].model_copy(update={"epochs": 40, "learning_rate": 0.05}), 0)
+    )
     assert made.manifest["course"] is made.manifest["contract"]["course"] is None
     assert "course" not in made.manifest["metrics"]
     assert made.manifest["metrics"]["test"]["c_index"]["value"] > 0.7
