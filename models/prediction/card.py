@@ -14,6 +14,12 @@ def words(unit: str, outcome: str, groups: Sequence[str], course: str | None, si
     aside = (
         f" The next {course} is a guess from how it went so far; nobody's treatment is known to it." if course else ""
     )
+    spread = (
+        ""
+        if since
+        else " It abstains where the members disagree by more than on 99 in 100 of the patients they were fitted on; "
+        "new patients, known to no member, may lie above that limit more rarely or more often."
+    )
     ahead = f" Its figures look ahead from {since}." if since else ""
     return {
         "intended_use": f"Research: the risk of {outcome} from measurements over time (in {unit}).{ahead}",
@@ -22,5 +28,5 @@ def words(unit: str, outcome: str, groups: Sequence[str], course: str | None, si
         "known_risks": "What was measured, and how often, speaks of the staff's worry too: where habits of measuring "
         f"differ, the risk differs.{aside}",
         "bias": looked,
-        "human_oversight": "Where the model abstains, and wherever it matters, a clinician judges.",
+        "human_oversight": f"Where the model abstains, and wherever it matters, a clinician judges.{spread}",
     }

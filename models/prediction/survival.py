@@ -50,6 +50,14 @@ def curve(logits: Floats, ends: Floats, at: Floats) -> Floats:
     return found
 
 
+def kaplan_meier(duration: Floats, event: Floats, at: float) -> float:
+    """Return the share without the event by `at` (Kaplan and Meier 1958): who is censored counts until then."""
+    times = np.unique(duration[(event > 0) & (duration <= at)])
+    risk = (duration[:, None] >= times).sum(axis=0)
+    died = ((duration[:, None] == times) & (event[:, None] > 0)).sum(axis=0)
+    return float(np.prod(1 - died / risk))
+
+
 def c_index(duration: Floats, risk: Floats, event: Floats) -> float:
     """Return Harrell's concordance: of the pairs whose order is known, the share in which who dies first has the
     higher risk; equal risks count half. NaN where no order is known.

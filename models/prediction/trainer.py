@@ -18,7 +18,7 @@ from jobs.errors import DatasetInvalid, InputError
 from jobs.training import NewVersion
 from models.cases import Cases
 from models.data.canonical import TEST, SequenceSet
-from models.prediction import card, course, evaluate, hazards, members, stack, survival, version
+from models.prediction import card, course, evaluate, hazards, members, plotted, stack, survival, version
 from models.prediction.ensemble import SurvivalEnsemble
 from models.prediction.recipes import RECIPES, BinaryRecipe, DiscreteTimeSurvival, SequenceRecipe, Stack, SurvivalRecipe
 from models.training.session import Session
@@ -26,7 +26,9 @@ from models.training.session import Session
 Floats = NDArray[np.float64]
 
 SPREAD = 0.99
-"""Share of the fitting patients whose spread over the members counts as usual."""
+"""Share of the fitting patients whose spread over the members counts as usual. All members but one were trained on each
+of them, and no patient is new to two members: how many new patients lie above the limit is not known from the fitting.
+"""
 
 LEAST_EVENTS = 20
 
@@ -94,6 +96,7 @@ def _risk(session: Session, data: SequenceSet, recipe: BinaryRecipe) -> tuple[di
         assert data.label is not None
         found, baselines = _answers(fitted, data, test)
         files["cases.npz"] = evaluate.packed(found)
+        files.update(plotted.drawn(Cases.read(files["cases.npz"])))
         metrics.update(_measured(found, data), seeds=[{"seed": session.seed, **evaluate.values(found)}])
         metrics["mean"] = evaluate.values(found)
         manifest_baseline = _beside(found, baselines)
@@ -111,6 +114,7 @@ def _risk(session: Session, data: SequenceSet, recipe: BinaryRecipe) -> tuple[di
             "part": "inner folds, each unseen",
             "threshold_rule": "largest min(sensitivity, positive predictivity) there",
             "spread": _usual_spread(fitted, data),
+            "spread_rule": f"{SPREAD:g} quantile over the fitted patients, each known to all members but one",
             "ece": evaluate.figures(seen)["ece"],
         },
         "metrics": metrics,
@@ -177,6 +181,7 @@ def _survival(session: Session, data: SequenceSet, recipe: SurvivalRecipe) -> tu
     if len(test):
         found = cases_at(ensemble, data, test)
         files["cases.npz"] = evaluate.packed(found)
+        files.update(plotted.drawn(Cases.read(files["cases.npz"]), float(ensemble.horizons[-1]), data.unit))
         metrics = {**_measured(found, data), "mean": evaluate.values(found)}
         metrics["seeds"] = [{"seed": session.seed, **evaluate.values(found)}]
         metrics["landmark"] = LANDMARK

@@ -117,6 +117,9 @@ def test_a_version_answers_from_its_files_as_it_did_in_the_test_part(stacked: Ne
     assert stacked.manifest["metrics"]["test"]["n"] == len(test)
     assert stacked.manifest["metrics"]["test"]["auc"]["value"] > 0.7
     assert sum(map(len, stacked.files.values())) < 5_000_000
+    words = f"AUC {stacked.manifest['metrics']['test']['auc']['value']:.3f}"
+    assert words in stacked.files["roc.svg"].decode()
+    assert "calibration.svg" in stacked.files
 
 
 def test_the_manifest_says_what_the_system_reads(stacked: NewVersion) -> None:
@@ -155,10 +158,10 @@ def test_the_test_part_decides_nothing_and_equal_seeds_give_equal_weights(stacke
     """Given the data without its test part, then weights and trees are the same bytes, and no figure is claimed."""
     data = binary_set()
     without = trained("stack", data.take(data.split != 2))
-    fixed = [name for name in stacked.files if name != "cases.npz"]
+    fixed = [name for name in stacked.files if name not in ("cases.npz", "calibration.svg", "roc.svg")]
     assert {name: without.files[name] for name in fixed} == {name: stacked.files[name] for name in fixed}
     assert without.manifest["metrics"]["test"] is None
-    assert "cases.npz" not in without.files
+    assert set(without.files) == set(fixed)
     other = trained("stack", seed=1)
     assert other.files["weights.safetensors"] != stacked.files["weights.safetensors"]
 
@@ -185,6 +188,7 @@ def test_a_survival_version_tells_curve_course_and_landmarks(timed: NewVersion, 
     manifest = timed.manifest
     assert manifest["metrics"]["test"]["c_index"]["value"] > 0.7
     assert manifest["metrics"]["landmarks"]["0"] == manifest["metrics"]["mean"]
+    assert f"by {loaded.horizons[-1]:g} years" in timed.files["calibration.svg"].decode()
     assert manifest["baseline"]["name"] == "linear-survival"
     assert manifest["contract"]["outcome"]["horizons"] == loaded.horizons.tolist()
     assert manifest["contract"]["horizon"] is None
