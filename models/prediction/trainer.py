@@ -86,7 +86,7 @@ def _enough(data: SequenceSet, recipe: SequenceRecipe) -> None:
 
 def _risk(session: Session, data: SequenceSet, recipe: BinaryRecipe) -> tuple[dict[str, Any], dict[str, bytes]]:
     fitted = members.fit(session, recipe)
-    session.say("evaluating")
+    _evaluating(session, "what the members had not seen")
     seen = evaluate.cases(data, fitted.rows, {"y": fitted.label, "p": fitted.risk})
     files = version.risk_files(fitted)
     test = data.part(TEST)
@@ -94,11 +94,14 @@ def _risk(session: Session, data: SequenceSet, recipe: BinaryRecipe) -> tuple[di
     baselines: dict[str, Cases] = {}
     if len(test):
         assert data.label is not None
+        _evaluating(session, "the test part, once")
         found, baselines = _answers(fitted, data, test)
         files["cases.npz"] = evaluate.packed(found)
         files.update(plotted.drawn(Cases.read(files["cases.npz"])))
+        _evaluating(session, "intervals and subgroups")
         metrics.update(_measured(found, data), seeds=[{"seed": session.seed, **evaluate.values(found)}])
         metrics["mean"] = evaluate.values(found)
+        _evaluating(session, "beside the baseline")
         manifest_baseline = _beside(found, baselines)
     else:
         metrics.update(test=None, seeds=[], mean={})
@@ -142,6 +145,12 @@ def _answers(fitted: members.Fitted, data: SequenceSet, test: NDArray[np.intp]) 
     return own, beside
 
 
+def _evaluating(session: Session, what: str) -> None:
+    """Hear a cancel, and say what comes next."""
+    session.step()
+    session.say("evaluating", what)
+
+
 def _measured(found: Cases, data: SequenceSet) -> dict[str, Any]:
     return {"test": evaluate.figures(found), "subgroups": evaluate.subgroups(found, data.group_names)}
 
@@ -172,7 +181,7 @@ def _usual_spread(fitted: members.Fitted, data: SequenceSet) -> float:
 
 def _survival(session: Session, data: SequenceSet, recipe: SurvivalRecipe) -> tuple[dict[str, Any], dict[str, bytes]]:
     fitted = hazards.fit(session, recipe)
-    session.say("evaluating")
+    _evaluating(session, "the test part, once")
     ensemble = fitted.ensemble
     files = version.survival_files(fitted)
     test = data.part(TEST)
@@ -182,6 +191,7 @@ def _survival(session: Session, data: SequenceSet, recipe: SurvivalRecipe) -> tu
         found = cases_at(ensemble, data, test)
         files["cases.npz"] = evaluate.packed(found)
         files.update(plotted.drawn(Cases.read(files["cases.npz"]), float(ensemble.horizons[-1]), data.unit))
+        _evaluating(session, "intervals and subgroups")
         metrics = {**_measured(found, data), "mean": evaluate.values(found)}
         metrics["seeds"] = [{"seed": session.seed, **evaluate.values(found)}]
         metrics["landmark"] = LANDMARK
@@ -191,6 +201,7 @@ def _survival(session: Session, data: SequenceSet, recipe: SurvivalRecipe) -> tu
         }
         if ensemble.course is not None:
             metrics["course"] = course.measured(ensemble.course, ensemble.encoder.encode_set(data, test))
+        _evaluating(session, "beside the baseline")
         if fitted.plain is not None:
             baseline = _beside(found, {"linear-survival": cases_at(fitted.plain, data, test)})
     outcome = {"kind": "survival", "name": data.outcome, "horizons": ensemble.horizons.tolist()}

@@ -16,14 +16,16 @@ from pydantic import ValidationError
 
 from jobs.errors import DatasetInvalid, InputError, ModelUnusable
 from jobs.predicting import ModelVersion
+from jobs.running import Stop
 from jobs.training import NewVersion
 from models.cases import Cases
 from models.data.canonical import SequenceSet
 from models.prediction import ensemble, members, recipes, trainer
 from models.prediction.contract import Contract
 from models.prediction.ensemble import RiskEnsemble, SurvivalEnsemble
-from models.training import plan
+from models.training import plan, reporting
 from models.training.kind import TrainingParams
+from models.training.local import LocalWork
 from models.training.session import Session
 from tests.sequence_sets import binary_set, survival_set
 
@@ -164,6 +166,36 @@ def test_the_test_part_decides_nothing_and_equal_seeds_give_equal_weights(stacke
     assert set(without.files) == set(fixed)
     other = trained("stack", seed=1)
     assert other.files["weights.safetensors"] != stacked.files["weights.safetensors"]
+
+
+class Watched(LocalWork):
+    """Ends the job when a progress message holds `until`."""
+
+    until = "never"
+
+    def step(self) -> None:
+        if any(self.until in message for _, _, message in self.said):
+            raise Stop
+
+
+def test_trees_move_the_fraction_and_a_cancel_among_them_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reporting, "EVERY_S", 0.0)
+    work = Watched(0)
+    trainer.train(Session.local(binary_set(), SMALL["boosting"], 0, work=work))
+    told = [(fraction, message) for fraction, _, message in work.said if "trees" in message]
+    assert [message for _, message in told] == [f"boosting-{m}, {n} of 15 trees" for m in (0, 1) for n in range(1, 16)]
+    fractions = [fraction for fraction, _ in told]
+    assert 0 < fractions[0] < fractions[14] < fractions[29] < 1
+    assert fractions == sorted(fractions)
+    cancelled = Watched(0)
+    cancelled.until = "boosting-1, 4 of"
+    with pytest.raises(Stop):
+        trainer.train(Session.local(binary_set(), SMALL["boosting"], 0, work=cancelled))
+    assert cancelled.said[-1][2] == "boosting-1, 4 of 15 trees"
+    evaluated = Watched(0)
+    evaluated.until = "the test part"
+    with pytest.raises(Stop):
+        trainer.train(Session.local(binary_set(), SMALL["boosting"], 0, work=evaluated))
 
 
 def test_the_horizon_is_that_of_the_fitting_part() -> None:
