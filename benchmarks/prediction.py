@@ -126,7 +126,7 @@ def deaths(folder: Path, folds: list[int], seeds: int, keep: Path | None) -> Non
 def _cases(data: SequenceSet, rows: NDArray[np.intp], name: str, folds: list[dict[str, Floats]]) -> Cases:
     assert data.label is not None
     p = np.concatenate([one[name] for one in folds])
-    return evaluate.cases(data.key[rows], {"y": data.label[rows].astype(np.float64), "p": p}, {})
+    return evaluate.cases(data, rows, {"y": data.label[rows].astype(np.float64), "p": p})
 
 
 def _row(by_seed: list[Cases]) -> Iterator[str]:

@@ -23,6 +23,11 @@ class Params(BaseModel):
 class Recipe(Params):
     """Base of a recipe: the typed settings by which a kind's models are trained, each with its default."""
 
+    def misfit(self, facts: Mapping[str, Any]) -> str | None:
+        """Why nothing can be trained by this recipe on a data set with these facts; None where nothing speaks against
+        it. Asked when a training is submitted: `facts` are those of the data set's result."""
+        return None
+
 
 @dataclass(frozen=True)
 class Kind:

@@ -30,12 +30,14 @@ class Cases:
     """Cases in the order of their keys: `key` (N,), and `y`, `p` (N,) or `duration`, `event`, `risk` (N,).
 
     `groups`: name of a subgroup variable -> its codes (N,). `threshold`: p from which a case is called positive.
+    `patient` (N,): equal numbers are one patient's cases; None where each case is a patient.
     """
 
     key: NDArray[np.uint64]
     columns: Mapping[str, Floats]
     groups: Mapping[str, NDArray[np.int64]]
     threshold: float = 0.5
+    patient: NDArray[np.uint64] | None = None
 
     @classmethod
     def read(cls, content: bytes, threshold: float = 0.5) -> Self:
@@ -48,7 +50,8 @@ class Cases:
         names = next((n for n in (("y", "p"), ("duration", "event", "risk")) if set(n) <= set(arrays)), None)
         if names is None or "key" not in arrays:
             raise BadCases("cases.npz has neither key, y and p nor key, duration, event and risk.")
-        used = ["key", *names, *(name for name in arrays if name.startswith("group."))]
+        patient = ["patient"] if "patient" in arrays else []
+        used = ["key", *names, *patient, *(name for name in arrays if name.startswith("group."))]
         if any(arrays[name].ndim != 1 or len(arrays[name]) != len(arrays["key"]) for name in used):
             raise BadCases("The columns of cases.npz differ in length.")
         # By key and then by truth: cases whose bytes are equal share a key, and need an order all the same.
@@ -57,7 +60,8 @@ class Cases:
         if not all(np.isfinite(column).all() for column in columns.values()):
             raise BadCases("cases.npz has a value that is not finite.")
         groups = {n.removeprefix("group."): arrays[n][order].astype(np.int64) for n in used if n.startswith("group.")}
-        return cls(arrays["key"][order], columns, groups, threshold)
+        whose = arrays["patient"][order].astype(np.uint64) if patient else None
+        return cls(arrays["key"][order], columns, groups, threshold, whose)
 
     def __len__(self) -> int:
         return len(self.key)
@@ -81,7 +85,26 @@ class Cases:
         """The cases for which `chosen` (N,) is true."""
         columns = {name: column[chosen] for name, column in self.columns.items()}
         groups = {name: codes[chosen] for name, codes in self.groups.items()}
-        return Cases(self.key[chosen], columns, groups, self.threshold)
+        patient = None if self.patient is None else self.patient[chosen]
+        return Cases(self.key[chosen], columns, groups, self.threshold, patient)
+
+    @cached_property
+    def unit(self) -> NDArray[np.intp]:
+        """What is drawn when cases are resampled, (N,): the number of each case's patient, or of the case."""
+        return np.arange(len(self)) if self.patient is None else np.unique(self.patient, return_inverse=True)[1]
+
+    def resamples(self, random: np.random.Generator, count: int) -> Floats:
+        """How often each case is drawn (count, N): within each outcome, so that no resample loses one.
+
+        A patient is drawn with all cases, among the patients with the same highest outcome.
+        """
+        stratum = np.zeros(int(self.unit.max(initial=-1)) + 1, dtype=np.int64)
+        np.maximum.at(stratum, self.unit, self.strata)
+        drawn = np.zeros((count, len(stratum)))
+        for code in np.unique(stratum):
+            members = np.flatnonzero(stratum == code)
+            drawn[:, members] = random.multinomial(len(members), np.full(len(members), 1 / len(members)), size=count)
+        return drawn if self.patient is None else drawn[:, self.unit]
 
     def figure(self, name: str, weights: Floats | None = None) -> Floats:
         """The figure of that name per row of `weights` (R, N), by default one row of ones; NaN where undefined."""

@@ -1,7 +1,8 @@
 """Two versions of a model on the same cases: the difference of each figure with its interval, and the promotion gate.
 
 The difference is always "second against first", b - a. Both versions answered the same test cases, so each resample
-draws cases and takes both versions' answers to them (paired bootstrap): what makes a case hard for both cancels out.
+draws cases and takes both versions' answers to them (paired bootstrap): what makes a case hard for both cancels out. Of
+patients with several cases, patients are drawn.
 """
 
 from __future__ import annotations
@@ -201,7 +202,7 @@ def _differences(a: Cases, b: Cases) -> tuple[Difference, ...]:
     at_once = max(1, AT_ONCE // max(1, len(a)))
     count = max(LEAST_RESAMPLES, min(RESAMPLES, MOST_DRAWN // max(1, len(a))))
     for start in range(0, count, at_once):
-        weights = _resamples(random, a.strata, min(at_once, count - start))
+        weights = a.resamples(random, min(at_once, count - start))
         for name in names:
             gathered[name].append(b.figure(name, weights) - a.figure(name, weights))
     return tuple(_difference(name, a, b, np.concatenate(gathered[name])) for name in names)
@@ -212,15 +213,6 @@ def _difference(name: str, a: Cases, b: Cases, drawn: Floats) -> Difference:
     first, second = float(a.figure(name)[0]), float(b.figure(name)[0])
     a_value, b_value, difference, low, high = (round(float(x), 6) for x in (first, second, second - first, low, high))
     return Difference(name, a_value, b_value, difference, low, high, name not in LOWER_IS_BETTER)
-
-
-def _resamples(random: np.random.Generator, strata: np.ndarray[Any, Any], count: int) -> Floats:
-    """How often each case is drawn (count, N): within each outcome, so that no resample loses one."""
-    weights = np.zeros((count, len(strata)))
-    for value in np.unique(strata):
-        members = np.flatnonzero(strata == value)
-        weights[:, members] = random.multinomial(len(members), np.full(len(members), 1 / len(members)), size=count)
-    return weights
 
 
 def _group_name(manifest: Mapping[str, Any], variable: str, code: int) -> str:

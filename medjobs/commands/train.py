@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--recipe", help="How to train.  [default: the kind's first]")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A setting of the recipe; repeatable.")
 @click.option("--name", help="Name of the model.  [default: the data set's]")
-@click.option("--parent", metavar="NAME@VERSION", help="Version to start from.")
+@click.option("--parent", metavar="NAME@VERSION", help="Version whose networks it starts from; trees are made anew.")
 @click.option("--seed", type=int, help="Seed of every random choice.  [default: drawn]")
 @click.option("--devices", type=click.IntRange(1), help="GPUs to train on.  [default: 1]")
 @click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="A label of your own; repeatable.")

@@ -155,6 +155,9 @@ class SequenceSet(_Cases):
     event: NDArray[np.uint8] | None = None
     """(N,) 1 where the event was seen."""
 
+    patient: NDArray[np.uint64] | None = None
+    """(N,) of the patient's id what `key` is of the subject's; None where each subject is a patient."""
+
     def __post_init__(self) -> None:
         n, m = len(self), len(self.subject)
         if (self.label is None) == (self.duration is None) or (self.duration is None) != (self.event is None):
@@ -171,8 +174,15 @@ class SequenceSet(_Cases):
             self._need(label=(self.label, np.float32, (n,)))
         if self.duration is not None and self.event is not None:
             self._need(duration=(self.duration, np.float32, (n,)), event=(self.event, np.uint8, (n,)))
+        if self.patient is not None:
+            self._need(patient=(self.patient, np.uint64, (n,)))
         if (np.diff(self.subject) < 0).any():
             raise ValueError("sequences: observations are not sorted by subject")
+
+    @property
+    def patients(self) -> NDArray[np.uint64]:
+        """(N,) the patient of each subject: equal numbers are one patient's."""
+        return self.key if self.patient is None else self.patient
 
     @property
     def starts(self) -> NDArray[np.intp]:
@@ -187,7 +197,7 @@ class SequenceSet(_Cases):
         rows = np.arange(counts.sum()) + np.repeat(starts[chosen] - firsts, counts)
         observed = {name: getattr(self, name)[rows] for name in ("time", "variable", "value")}
         subject = np.repeat(np.arange(len(chosen), dtype=np.int32), counts)
-        taken = self._taken(chosen, "static", "fold", "label", "duration", "event")
+        taken = self._taken(chosen, "static", "fold", "label", "duration", "event", "patient")
         return replace(self, subject=subject, **observed, **taken)
 
 
@@ -261,7 +271,8 @@ def fingerprint(cases: AnySet) -> str:
     head = {
         one.name: value
         for one in fields(cases)
-        if not isinstance(value := getattr(cases, one.name), np.ndarray) and one.name not in ("groups", "smiles")
+        if not isinstance(value := getattr(cases, one.name), np.ndarray)
+        and one.name not in ("groups", "smiles", "patient")
     }
     rows = sorted(_digest(row) for row in _rows(cases))
     return hashlib.sha256(json.dumps([cases.form, head], sort_keys=True).encode() + b"".join(rows)).hexdigest()
@@ -283,7 +294,8 @@ def _rows(cases: AnySet) -> Any:
         for n in range(len(cases)):
             own = slice(starts[n], starts[n + 1])
             observed = (cases.time[own], cases.variable[own], cases.value[own])
-            yield (cases.key[n], shared[n], cases.static[n], cases.fold[n], outcome[n], *observed)
+            whose = () if cases.patient is None else (cases.patient[n],)
+            yield (cases.key[n], shared[n], cases.static[n], cases.fold[n], outcome[n], *observed, *whose)
 
 
 def _digest(row: tuple[Any, ...]) -> bytes:

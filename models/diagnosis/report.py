@@ -13,8 +13,8 @@ from PIL import Image as Pillow
 
 from jobs.results import DISCLAIMER, Report
 from models.diagnosis.card import FIGURES
-from models.diagnosis.plots import reliability, roc
 from models.page import POLICY, flat, template
+from models.plots import reliability, roc
 from models.training.card import WORDS
 
 MOST_PICTURE_BYTES = 32 << 20

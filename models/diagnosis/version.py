@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from jobs.training import NewVersion
+from models import plots
 from models.cases import write
 from models.data.canonical import ImageSet
-from models.diagnosis import audit, evaluate, novelty, plots
+from models.diagnosis import audit, evaluate, novelty
 from models.diagnosis.calibration import COVERAGE
 from models.diagnosis.card import card
 from models.diagnosis.evaluate import Calibrated, Seen
@@ -129,8 +130,8 @@ def _files(content: bytes, manifest: Mapping[str, Any], cases: bytes | None) -> 
     files = {WEIGHTS: content, "card.md": card(manifest).encode()}
     test = manifest["metrics"]["test"]
     if test is not None:
-        files["calibration.svg"] = plots.reliability(test["reliability"]).encode()
-        files["roc.svg"] = plots.roc(test["roc"], test["auc"]).encode()
+        files["calibration.svg"] = plots.alone(plots.reliability(test["reliability"]))
+        files["roc.svg"] = plots.alone(plots.roc(test["roc"], test["auc"]))
     if cases is not None:
         files["cases.npz"] = cases
     return files

@@ -98,7 +98,8 @@ def risks(contract: Contract, chosen: Sequence[float] | None, output: Output) ->
 def uncertainty(calibration: Mapping[str, Any], patient: Patient, output: Output) -> dict[str, Any]:
     """Return distance, spread and whether to abstain; abstaining routes the patient to a clinician.
 
-    `calibration["spread"]`, where the model has one, is the largest spread seen on the validation part that it allows.
+    `calibration["spread"]`, where the model has one, is the spread that one in a hundred of the patients of its fitting
+    exceeded (`SPREAD` of the trainer says what that is worth).
     """
     spread = float(output.members[:, 0].std())
     allowed = calibration.get("spread")
@@ -110,7 +111,9 @@ def uncertainty(calibration: Mapping[str, Any], patient: Patient, output: Output
     elif not patient.observations:
         reason = "Nothing was measured that the model reads."
     elif allowed is not None and spread > float(allowed):
-        reason = "The members of the ensemble disagree by more than on all but a few patients of the validation part."
+        reason = (
+            "The members of the ensemble disagree by more than on 99 in 100 of the patients that they were fitted on."
+        )
     return {
         "ood_score": round(float(output.ood), 4),
         "in_distribution": bool(output.ood <= 1),

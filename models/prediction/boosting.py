@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 import lightgbm
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +16,18 @@ Floats = NDArray[np.float64]
 THREADS = 1
 """Sums over threads are rounded in the order of the threads, so their number is part of the result."""
 
+TIMED = 5
+
 FIXED = {"num_threads": THREADS, "deterministic": True, "force_row_wise": True, "verbosity": -1, "max_bin": 63}
 
 
-def fit(x: Floats, y: Floats, settings: BoostingSettings, seed: int) -> str:
-    """Return the model text of boosted trees for features (N, F), NaN where missing, and labels 0 or 1 (N,)."""
+def fit(
+    x: Floats, y: Floats, settings: BoostingSettings, seed: int, tick: Callable[[int], None] = lambda _: None
+) -> str:
+    """Return the model text of boosted trees for features (N, F), NaN where missing, and labels 0 or 1 (N,).
+
+    `tick` is called after each tree with their number so far; what it raises ends the fitting.
+    """
     parameters = {
         **FIXED,
         "objective": "binary",
@@ -31,7 +41,15 @@ def fit(x: Floats, y: Floats, settings: BoostingSettings, seed: int) -> str:
         "lambda_l2": settings.l2,
     }
     data = lightgbm.Dataset(x, y, params={"max_bin": FIXED["max_bin"]})
-    return str(lightgbm.train(parameters, data, settings.rounds).model_to_string(importance_type="gain"))
+    made = lightgbm.train(parameters, data, settings.rounds, callbacks=[lambda now: tick(now.iteration + 1)])
+    return str(made.model_to_string(importance_type="gain"))
+
+
+def seconds(x: Floats, y: Floats, settings: BoostingSettings) -> float:
+    """Return the time of one tree, from a few that are thrown away."""
+    few, began = settings.model_copy(update={"rounds": TIMED}), time.perf_counter()
+    fit(x, y, few, 0)
+    return (time.perf_counter() - began) / TIMED
 
 
 def fit_quantile(x: Floats, y: Floats, seed: int) -> str:

@@ -210,7 +210,7 @@ def _survival(
     ]
     ends = np.array(manifest["intervals"], dtype=np.float64)
     horizons = np.array(manifest["contract"]["outcome"]["horizons"], dtype=np.float64)
-    goes_on = read(manifest, encoder, list(texts))
+    goes_on = None if manifest["course"] is None else read(manifest, encoder, list(texts))
     return SurvivalEnsemble(encoder, networks, ends, horizons, familiar, goes_on, device)
 
 

@@ -31,9 +31,12 @@ AGES = ("Age band", (45, 65, 80))
 """Name of the group of ages, and where in years each band but the first begins."""
 
 
-def cases(key: NDArray[np.uint64], columns: Mapping[str, Floats], groups: Mapping[str, NDArray[np.int64]]) -> Cases:
-    """Return the cases with `y`, `p` or `duration`, `event`, `risk`, as they stand."""
-    return Cases(key, {name: np.asarray(value, np.float64) for name, value in columns.items()}, dict(groups))
+def cases(data: SequenceSet, rows: NDArray[np.intp], columns: Mapping[str, Floats]) -> Cases:
+    """Return the subjects at `rows` of the data set as cases with `y`, `p` or `duration`, `event`, `risk`."""
+    groups = {name: codes[rows] for name, codes in data.groups.items()}
+    patient = None if data.patient is None else data.patient[rows]
+    numbers = {name: np.asarray(value, np.float64) for name, value in columns.items()}
+    return Cases(data.key[rows], numbers, groups, patient=patient)
 
 
 def packed(of: Cases) -> bytes:
@@ -41,6 +44,7 @@ def packed(of: Cases) -> bytes:
     arrays: dict[str, Any] = {"key": of.key}
     arrays.update({name: value.astype(np.float32) for name, value in of.columns.items()})
     arrays.update({f"group.{name}": codes for name, codes in of.groups.items()})
+    arrays.update({} if of.patient is None else {"patient": of.patient})
     file = io.BytesIO()
     np.savez(file, allow_pickle=False, **arrays)
     return file.getvalue()
@@ -52,15 +56,11 @@ def names(of: Cases) -> tuple[str, ...]:
 
 
 def weights(of: Cases, seed: int = 0, resamples: int = RESAMPLES) -> Iterator[Floats]:
-    """Yield blocks (R, N) of counts of each case, `resamples` rows in all, drawn within each class of the outcome."""
+    """Yield blocks (R, N) of counts of each case, `resamples` rows in all."""
     random = np.random.default_rng(seed)
-    strata = [np.flatnonzero(of.strata == code) for code in np.unique(of.strata)]
     each = max(1, AT_ONCE // max(len(of), 1))
     for start in range(0, resamples, each):
-        found = np.zeros((min(each, resamples - start), len(of)))
-        for stratum in strata:
-            found[:, stratum] = random.multinomial(len(stratum), np.full(len(stratum), 1 / len(stratum)), len(found))
-        yield found
+        yield of.resamples(random, min(each, resamples - start))
 
 
 def figures(of: Cases) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def figures(of: Cases) -> dict[str, Any]:
     if of.binary:
         y, p = of.columns["y"], of.columns["p"]
         random = np.random.default_rng(0)
-        again = [ece(y[i], p[i]) for i in (random.integers(0, len(y), len(y)) for _ in range(200))]
+        again = [ece(y[i], p[i]) for i in (_drawn(of, random) for _ in range(200))]
         found["ece"] = _interval(ece(y, p), np.array(again))
     return found
 
@@ -115,8 +115,12 @@ def with_ages(data: SequenceSet) -> SequenceSet:
 
 def ece(y: Floats, p: Floats) -> float:
     """Return the expected calibration error of the risk: |observed - predicted| in ten bins of equal number."""
-    parts = np.array_split(np.argsort(p, kind="stable"), ECE_BINS)
-    return float(sum(abs(y[part].sum() - p[part].sum()) for part in parts) / len(p))
+    return float(sum(abs(y[part].sum() - p[part].sum()) for part in tenths(p)) / len(p))
+
+
+def tenths(p: Floats) -> list[NDArray[np.intp]]:
+    """Return the positions of each tenth of the cases, by rising risk."""
+    return np.array_split(np.argsort(p, kind="stable"), ECE_BINS)
 
 
 def threshold(y: Floats, p: Floats) -> float:
@@ -125,6 +129,15 @@ def threshold(y: Floats, p: Floats) -> float:
     found = np.cumsum(y[order])
     least = np.minimum(found / max(y.sum(), 1), found / np.arange(1, len(y) + 1))
     return float(p[order][int(least.argmax())])
+
+
+def _drawn(of: Cases, random: np.random.Generator) -> NDArray[np.intp]:
+    """Positions of cases drawn with replacement, whole patients at a time."""
+    count = int(of.unit.max(initial=-1)) + 1
+    chosen = random.integers(0, count, count)
+    return (
+        chosen if of.patient is None else np.repeat(np.arange(len(of)), np.bincount(chosen, minlength=count)[of.unit])
+    )
 
 
 def _interval(value: float, resampled: Floats) -> dict[str, float]:

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from jobs.errors import DatasetInvalid
 from models.data.canonical import TEST, SequenceSet
-from models.prediction import course, features, survival
+from models.prediction import course, features, parent, survival
 from models.prediction.encoding import Batch, Encoder
 from models.prediction.ensemble import SurvivalEnsemble
 from models.prediction.familiar import Familiar
@@ -45,25 +46,30 @@ def fit(session: Session, recipe: SurvivalRecipe) -> Fitted:
     assert data.duration is not None
     assert data.event is not None
     rows = np.flatnonzero(data.split != TEST)
-    encoder = Encoder.fit(data, rows, None, recipe.visits, known_limits(session))
+    begun = parent.survival(session, data, recipe)
+    encoder = begun.encoder if begun else Encoder.fit(data, rows, None, recipe.visits, known_limits(session))
     batch, inner = encoder.encode_set(data, rows), inner_folds(data, rows, recipe.folds)
     duration, event = data.duration[rows].astype(np.float64), data.event[rows].astype(np.float64)
-    ends = survival.edges(duration, recipe.intervals)
+    ends = begun.ends if begun else survival.edges(duration, recipe.intervals)
     forms: dict[str, SurvivalRecipe] = {"survival-gru": recipe}
     if not isinstance(recipe, LinearSurvival):
         shared = recipe.model_dump(include=set(SurvivalRecipe.model_fields))
         forms["linear"] = LinearSurvival(**shared)
     followed = survival.followed(batch.time, duration, event, ends)
+    if not all(followed[1][inner != fold].any() for fold in range(recipe.folds)):
+        raise DatasetInvalid("Hardly any event is seen after a visit: are visits and durations counted from one start?")
     tasks = {
         f"{form}-{fold}": _task(encoder, batch, followed, ends, settings, inner != fold)
         for form, settings in forms.items()
         for fold in range(recipe.folds)
     }
+    if begun is not None:
+        parent.begin(tasks, {"survival-gru": begun.networks}, ["survival-gru"], recipe.folds)
     session.plan({name: Planned(task, task.settings.epochs) for name, task in tasks.items()})
     networks: dict[str, list[nn.Module]] = {form: [] for form in forms}
     for name, task in tasks.items():
         networks[name.rpartition("-")[0]].append(session.fit(name, task, task.settings.epochs))
-    told = np.array(recipe.horizons or survival.horizons(duration, event, float(ends[-1])))
+    told = np.array(sorted(set(recipe.horizons or survival.horizons(duration, event, float(ends[-1])))))
     familiar = Familiar.fit(features.profile(batch))
     next_value, texts = _course(session, recipe, encoder, batch, inner, duration, event)
     ensemble = SurvivalEnsemble(encoder, networks["survival-gru"], ends, told, familiar, next_value)
@@ -91,12 +97,14 @@ def _task(
 def _course(
     session: Session, recipe: SurvivalRecipe, encoder: Encoder, batch: Batch, inner: NDArray[np.int64],
     duration: Floats, event: Floats,
-) -> tuple[course.Course, list[str]]:  # fmt: skip
-    """The course of the variable that the recipe names, or that says most of the outcome."""
+) -> tuple[course.Course | None, list[str]]:  # fmt: skip
+    """The course of the variable that the recipe names, or that says most of the outcome; none where too few visits
+    have a next one."""
     names = [one.name for one in encoder.variables]
-    if recipe.course is not None and recipe.course not in names:
-        raise ValueError("the recipe's course is not a variable of the data set; name one of them or leave it out")
     variable = names.index(recipe.course) if recipe.course else course.chosen(encoder, batch, duration, event)
+    if not course.teachable(batch, variable, inner):
+        session.work.log("No course: in too few visits is its variable measured again.")
+        return None, []
 
     def make() -> dict[str, bytes]:
         texts = course.fit(batch, variable, inner, tree_seed(session, "course"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from models.data.canonical import TEST, SequenceSet
-from models.prediction import boosting, features, stack
+from models.prediction import boosting, features, parent, stack
 from models.prediction.boosting import Trees
 from models.prediction.encoding import Batch, Encoder
 from models.prediction.ensemble import RiskEnsemble
@@ -21,7 +21,7 @@ from models.prediction.familiar import Familiar
 from models.prediction.recipes import BinaryRecipe, BoostingSettings, LstmBasic, NetworkSettings
 from models.prediction.tasks import RiskTask
 from models.training.randomness import derived
-from models.training.session import Session
+from models.training.session import REST_SHARE, Session
 from models.training.task import Planned
 
 Floats = NDArray[np.float64]
@@ -55,8 +55,8 @@ class Fitted:
 
 
 def inner_folds(data: SequenceSet, rows: NDArray[np.intp], folds: int) -> NDArray[np.int64]:
-    """Return the inner fold of each row by its key, so that it does not depend on the other rows, (R,)."""
-    return (data.key[rows] % np.uint64(folds)).astype(np.int64)
+    """Return the inner fold of each row by its patient's key, so that it does not depend on the other rows, (R,)."""
+    return (data.patients[rows] % np.uint64(folds)).astype(np.int64)
 
 
 def known_limits(session: Session) -> Mapping[str, Any]:
@@ -77,22 +77,27 @@ def fit(session: Session, recipe: BinaryRecipe) -> Fitted:
     assert isinstance(data, SequenceSet)
     assert data.label is not None
     rows = np.flatnonzero(data.split != TEST)
-    read = data.time[np.isin(data.subject, rows)]
-    horizon = recipe.horizon or float(math.ceil(read.max(initial=1.0)))
     session.say("encoding")
-    encoder = Encoder.fit(data, rows, horizon, recipe.bins, known_limits(session))
+    begun = parent.risk(session, data, recipe)
+    encoder = _encoder(session, data, rows, recipe) if begun is None else begun.encoder
     batch, label = encoder.encode_set(data, rows), data.label[rows]
     inner = inner_folds(data, rows, recipe.folds)
     tasks = _tasks(recipe, encoder, batch, torch.from_numpy(label), inner)
-    session.plan({name: Planned(task, task.settings.epochs) for name, task in tasks.items()})
+    if begun is not None:
+        parent.begin(tasks, begun.networks, [part for part in recipe.parts if part != "boosting"], recipe.folds)
     table = features.table(batch, recipe.bins) if "boosting" in recipe.parts else np.empty((len(rows), 0))
+    tree_s = _tree_s(recipe, table, label)
+    trees_s = tree_s * recipe.folds * sum(of.rounds for of in recipe.parts.values() if isinstance(of, BoostingSettings))
+    rest_s = (session.minutes or 0.0) * 60 * REST_SHARE + trees_s
+    session.plan({name: Planned(task, task.settings.epochs) for name, task in tasks.items()}, rest_s)
     networks: dict[str, list[nn.Module]] = {}
     texts: list[str] = []
     for part, settings in recipe.parts.items():
         for fold in range(recipe.folds):
             name = f"{part}-{fold}"
             if isinstance(settings, BoostingSettings):
-                texts.append(_boosted(session, name, table, label, inner != fold, settings))
+                told = _teller(session, name, settings.rounds, fold, tree_s)
+                texts.append(_boosted(session, name, table, label, inner != fold, settings, told))
             else:
                 networks.setdefault(part, []).append(session.fit(name, tasks[name], tasks[name].settings.epochs))
     plain = tasks.get(BASELINE)
@@ -105,6 +110,12 @@ def fit(session: Session, recipe: BinaryRecipe) -> Fitted:
     ensemble = RiskEnsemble(encoder, loose.parts, networks, trees, weights, familiar)
     configs = {part: tasks[f"{part}-0"].config for part in networks}
     return Fitted(ensemble, tuple(texts), configs, rows, label.astype(np.float64), unseen, simple)
+
+
+def _encoder(session: Session, data: SequenceSet, rows: NDArray[np.intp], recipe: BinaryRecipe) -> Encoder:
+    read = data.time[np.isin(data.subject, rows)]
+    horizon = recipe.horizon or float(math.ceil(read.max(initial=1.0)))
+    return Encoder.fit(data, rows, horizon, recipe.bins, known_limits(session))
 
 
 def _tasks(
@@ -129,11 +140,26 @@ def _tasks(
 
 
 def _boosted(
-    session: Session, name: str, table: Floats, label: Any, train: NDArray[np.bool_], settings: BoostingSettings
-) -> str:
+    session: Session, name: str, table: Floats, label: Any, train: NDArray[np.bool_], settings: BoostingSettings,
+    tick: Callable[[int], None],
+) -> str:  # fmt: skip
     seed = tree_seed(session, name)
-    made = session.once(name, lambda: {"trees.txt": boosting.fit(table[train], label[train], settings, seed).encode()})
-    return made["trees.txt"].decode()
+
+    def make() -> dict[str, bytes]:
+        return {"trees.txt": boosting.fit(table[train], label[train], settings, seed, tick).encode()}
+
+    return session.once(name, make)["trees.txt"].decode()
+
+
+def _teller(session: Session, name: str, rounds: int, fold: int, tree_s: float) -> Callable[[int], None]:
+    """What is told after each tree; the trees of all folds so far are behind."""
+    return lambda done: session.tell("training", f"{name}, {done} of {rounds} trees", (fold * rounds + done) * tree_s)
+
+
+def _tree_s(recipe: BinaryRecipe, table: Floats, label: Any) -> float:
+    """Seconds of one tree, 0 without trees."""
+    found = [settings for settings in recipe.parts.values() if isinstance(settings, BoostingSettings)]
+    return boosting.seconds(table, label, found[0]) if found else 0.0
 
 
 def _unseen(ensemble: RiskEnsemble, batch: Batch, inner: NDArray[np.int64]) -> Floats:

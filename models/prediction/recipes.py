@@ -7,7 +7,7 @@ Survival outcomes: `discrete-time-survival` and its plain form, `linear-survival
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -21,6 +21,16 @@ class SequenceRecipe(Recipe):
     """What all of them share."""
 
     folds: int = Field(default=5, ge=2, le=10, description="Inner folds of training and validation part: the members.")
+
+    def misfit(self, facts: Mapping[str, Any]) -> str | None:
+        """Refuse an outcome of the other sort, save to the default recipe as it is: `trainer.fitting` replaces that."""
+        timed = (facts.get("outcome") or {}).get("kind") == "survival"
+        if isinstance(self, SurvivalRecipe) == timed or "outcome" not in facts or self == Stack():
+            return None
+        wanted = ", ".join(name for name, known in RECIPES.items() if issubclass(known, SurvivalRecipe) == timed)
+        sort = "an event at an unknown time" if timed else "yes or no"
+        name = next(name for name, known in RECIPES.items() if type(self) is known)
+        return f"The recipe {name} is not for this data set, whose outcome is {sort}: take {wanted}."
 
 
 class BinaryRecipe(SequenceRecipe):
@@ -127,7 +137,9 @@ class SurvivalRecipe(SequenceRecipe):
 
     intervals: int = Field(default=20, ge=4, le=100, description="Of equal width, to the 90 % quantile of follow-up.")
     visits: int = Field(default=64, ge=1, le=512, description="Most visits that are read; earlier ones are left out.")
-    horizons: tuple[float, ...] | None = Field(default=None, description="Where risks are given; null: from the data.")
+    horizons: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(
+        default=None, min_length=1, description="Where risks are given; null: from the data."
+    )
     course: str | None = Field(
         default=None, description="Variable whose next value is told; null: the one that says most of the outcome."
     )
@@ -135,6 +147,12 @@ class SurvivalRecipe(SequenceRecipe):
     batch: int = Field(default=256, ge=8, le=4096)
     learning_rate: float = Field(default=5e-3, gt=0, le=0.1)
     shrink: float = Field(default=0.005, ge=0, description="Penalty on the linear weights.")
+
+    def misfit(self, facts: Mapping[str, Any]) -> str | None:
+        """Refuse a course of something that is not measured as well."""
+        if self.course is not None and self.course not in facts.get("variables", (self.course,)):
+            return "The recipe's course is not a variable of the data set: name one of them, or leave it out."
+        return super().misfit(facts)
 
 
 class LinearSurvival(SurvivalRecipe):

@@ -11,9 +11,13 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 
+FOLLOWED = 0.9
+"""Quantile of the follow-up where the hazards end: beyond it too few are left to learn from."""
+
+
 def edges(duration: Floats, intervals: int) -> Floats:
     """Return the intervals' ends after a visit, (K + 1,): equal widths to the 90 % quantile of the follow-up."""
-    return np.linspace(0.0, float(np.quantile(duration, 0.9)), intervals + 1)
+    return np.linspace(0.0, float(np.quantile(duration, FOLLOWED)), intervals + 1)
 
 
 def followed(time: Floats, duration: Floats, event: Floats, ends: Floats) -> tuple[Floats, Floats]:
@@ -46,6 +50,14 @@ def curve(logits: Floats, ends: Floats, at: Floats) -> Floats:
     return found
 
 
+def kaplan_meier(duration: Floats, event: Floats, at: float) -> float:
+    """Return the share without the event by `at` (Kaplan and Meier 1958): who is censored counts until then."""
+    times = np.unique(duration[(event > 0) & (duration <= at)])
+    risk = (duration[:, None] >= times).sum(axis=0)
+    died = ((duration[:, None] == times) & (event[:, None] > 0)).sum(axis=0)
+    return float(np.prod(1 - died / risk))
+
+
 def c_index(duration: Floats, risk: Floats, event: Floats) -> float:
     """Return Harrell's concordance: of the pairs whose order is known, the share in which who dies first has the
     higher risk; equal risks count half. NaN where no order is known.
@@ -57,10 +69,13 @@ def c_index(duration: Floats, risk: Floats, event: Floats) -> float:
     return float((pairs * right).sum() / pairs.sum()) if pairs.any() else float("nan")
 
 
-def at_landmark(time: Floats, duration: Floats, landmark: float) -> tuple[NDArray[np.intp], Bools]:
-    """Return each patient's last visit up to `landmark` (N,), and who is still followed then and has such a visit."""
+def at_landmark(time: Floats, duration: Floats, landmark: float | Floats) -> tuple[NDArray[np.intp], Bools]:
+    """Return each patient's last visit up to `landmark` (N,), and who is still followed then and has such a visit.
+
+    `landmark` is one time for all or each patient's own, (N,).
+    """
     with np.errstate(invalid="ignore"):
-        before = time <= landmark + 1e-9
+        before = time <= np.reshape(landmark, (-1, 1)) + 1e-9
     return np.maximum(before.sum(axis=1) - 1, 0), before.any(axis=1) & (duration > landmark)
 
 

@@ -28,6 +28,8 @@ class RiskTask(Task):
     rows: Tensor  # (R,) int64, the patients of `data` that it is trained on
     label: Tensor  # (N,) float32, 0 or 1
     settings: NetworkSettings | LstmBasic
+    start: nn.Module | None = None
+    """A network of the same architecture whose weights the training starts from, instead of random ones."""
 
     def __post_init__(self) -> None:
         self.examples, self.batch_size = len(self.rows), self.settings.batch
@@ -36,7 +38,7 @@ class RiskTask(Task):
 
     def build(self) -> nn.Module:
         """Return the untrained network."""
-        return build(self.architecture, self.config)
+        return _begun(build(self.architecture, self.config), self.start)
 
     def batch(self, index: Tensor, generator: torch.Generator) -> Any:
         """Return (arrays, labels) of the patients at `index`, thinned out where the settings say so."""
@@ -77,6 +79,8 @@ class HazardTask(Task):
     at_risk: Tensor
     event: Tensor
     settings: SurvivalRecipe
+    start: nn.Module | None = None
+    """As of `RiskTask`."""
 
     def __post_init__(self) -> None:
         self.examples, self.batch_size = len(self.rows), self.settings.batch
@@ -86,7 +90,7 @@ class HazardTask(Task):
 
     def build(self) -> nn.Module:
         """Return the untrained network."""
-        return build("survival-gru", self.config)
+        return _begun(build("survival-gru", self.config), self.start)
 
     def batch(self, index: Tensor, generator: torch.Generator) -> Any:
         """Return (arrays, weights, events) of the patients at `index`."""
@@ -128,6 +132,12 @@ def cosine(done: float) -> float:
 def as_batch(arrays: Mapping[str, Tensor]) -> Batch:
     """Return the batch of what `Task.batch` sent through the loop."""
     return Batch(**{name: arrays[name] for name in TENSORS}, time=arrays["time"].cpu().numpy())
+
+
+def _begun(network: nn.Module, start: nn.Module | None) -> nn.Module:
+    if start is not None:
+        network.load_state_dict(start.state_dict())
+    return network
 
 
 def _arrays(data: Batch, index: Tensor) -> dict[str, Tensor]:

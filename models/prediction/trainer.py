@@ -18,7 +18,7 @@ from jobs.errors import DatasetInvalid, InputError
 from jobs.training import NewVersion
 from models.cases import Cases
 from models.data.canonical import TEST, SequenceSet
-from models.prediction import card, course, evaluate, hazards, members, stack, survival, version
+from models.prediction import card, course, evaluate, hazards, members, plotted, stack, survival, version
 from models.prediction.ensemble import SurvivalEnsemble
 from models.prediction.recipes import RECIPES, BinaryRecipe, DiscreteTimeSurvival, SequenceRecipe, Stack, SurvivalRecipe
 from models.training.session import Session
@@ -26,9 +26,14 @@ from models.training.session import Session
 Floats = NDArray[np.float64]
 
 SPREAD = 0.99
-"""Share of the fitting patients whose spread over the members counts as usual."""
+"""Share of the fitting patients whose spread over the members counts as usual. All members but one were trained on each
+of them, and no patient is new to two members: how many new patients lie above the limit is not known from the fitting.
+"""
 
 LEAST_EVENTS = 20
+
+LANDMARK = "each subject's first visit"
+"""Where the figures of a survival model begin to count: every subject has one, at whatever time it was."""
 
 
 def train(session: Session) -> NewVersion:
@@ -53,18 +58,17 @@ def train(session: Session) -> NewVersion:
 def fitting(recipe: SequenceRecipe, data: SequenceSet) -> SequenceRecipe:
     """Return the recipe, or the default one for survival where nothing but the kind's default was asked for."""
     timed = data.duration is not None
-    if isinstance(recipe, SurvivalRecipe) == timed:
-        return recipe
     if timed and recipe == Stack():
         return DiscreteTimeSurvival()
-    wanted = [name for name, known in RECIPES.items() if issubclass(known, SurvivalRecipe) == timed]
-    sort = "an event at an unknown time" if timed else "yes or no"
-    name = next(name for name, known in RECIPES.items() if type(recipe) is known)
-    raise InputError(f"The recipe {name} is not for this data set, whose outcome is {sort}: take {', '.join(wanted)}.")
+    outcome = {"kind": "survival" if timed else "binary"}
+    wrong = recipe.misfit({"outcome": outcome, "variables": data.variables})
+    if wrong is not None:
+        raise InputError(wrong)
+    return recipe
 
 
 def _enough(data: SequenceSet, recipe: SequenceRecipe) -> None:
-    """Every inner fold needs both outcomes."""
+    """Every inner fold needs both outcomes, and times need to pass."""
     rows = np.flatnonzero(data.split != TEST)
     outcome = data.label if data.label is not None else cast("NDArray[Any]", data.event)
     least = min(int((outcome[rows] > 0).sum()), int((outcome[rows] == 0).sum()))
@@ -73,22 +77,31 @@ def _enough(data: SequenceSet, recipe: SequenceRecipe) -> None:
             f"Training needs at least {max(LEAST_EVENTS, 2 * recipe.folds)} subjects with and without the outcome "
             f"outside the test part; there are {least} of the rarer."
         )
+    if data.duration is not None and np.quantile(data.duration[rows], survival.FOLLOWED) <= 0:
+        raise DatasetInvalid(
+            "The follow-up of nine in ten subjects ends at time 0, so that there is no time to learn from: give the "
+            "durations in the unit of the observations' times."
+        )
 
 
 def _risk(session: Session, data: SequenceSet, recipe: BinaryRecipe) -> tuple[dict[str, Any], dict[str, bytes]]:
     fitted = members.fit(session, recipe)
-    session.say("evaluating")
-    seen = evaluate.cases(data.key[fitted.rows], {"y": fitted.label, "p": fitted.risk}, {})
+    _evaluating(session, "what the members had not seen")
+    seen = evaluate.cases(data, fitted.rows, {"y": fitted.label, "p": fitted.risk})
     files = version.risk_files(fitted)
     test = data.part(TEST)
     metrics: dict[str, Any] = {"validation": {**evaluate.figures(seen), "part": "inner folds, each unseen"}}
     baselines: dict[str, Cases] = {}
     if len(test):
         assert data.label is not None
+        _evaluating(session, "the test part, once")
         found, baselines = _answers(fitted, data, test)
         files["cases.npz"] = evaluate.packed(found)
+        files.update(plotted.drawn(Cases.read(files["cases.npz"])))
+        _evaluating(session, "intervals and subgroups")
         metrics.update(_measured(found, data), seeds=[{"seed": session.seed, **evaluate.values(found)}])
         metrics["mean"] = evaluate.values(found)
+        _evaluating(session, "beside the baseline")
         manifest_baseline = _beside(found, baselines)
     else:
         metrics.update(test=None, seeds=[], mean={})
@@ -104,11 +117,12 @@ def _risk(session: Session, data: SequenceSet, recipe: BinaryRecipe) -> tuple[di
             "part": "inner folds, each unseen",
             "threshold_rule": "largest min(sensitivity, positive predictivity) there",
             "spread": _usual_spread(fitted, data),
+            "spread_rule": f"{SPREAD:g} quantile over the fitted patients, each known to all members but one",
             "ece": evaluate.figures(seen)["ece"],
         },
         "metrics": metrics,
         "baseline": manifest_baseline,
-        "card": dict(card.words(data.unit, data.outcome, list(data.groups), None)),
+        "card": dict(card.words(data.unit, data.outcome, list(data.groups), None, None)),
     }, files
 
 
@@ -116,20 +130,25 @@ def _answers(fitted: members.Fitted, data: SequenceSet, test: NDArray[np.intp]) 
     """The model's cases of the test part, and those of the plain baseline and of boosting alone."""
     assert data.label is not None
     batch = fitted.ensemble.encoder.encode_set(data, test)
-    groups = {name: codes[test] for name, codes in data.groups.items()}
-    key, y = data.key[test], data.label[test].astype(np.float64)
-    own = evaluate.cases(key, {"y": y, "p": fitted.ensemble.predict(batch).probability[:, 0]}, groups)
+    y = data.label[test].astype(np.float64)
+    own = evaluate.cases(data, test, {"y": y, "p": fitted.ensemble.predict(batch).probability[:, 0]})
     beside: dict[str, Cases] = {}
     if fitted.baseline is not None:
         with torch.no_grad():
             plain = torch.sigmoid(fitted.baseline(batch)).double().numpy()
-        beside[members.BASELINE] = evaluate.cases(key, {"y": y, "p": plain}, groups)
+        beside[members.BASELINE] = evaluate.cases(data, test, {"y": y, "p": plain})
     if "boosting" in fitted.ensemble.parts and len(fitted.ensemble.parts) > 1:
         column = fitted.ensemble.parts.index("boosting")
         logits = fitted.ensemble.parted(batch).mean(axis=0)[:, [column]]
         p = stack.sigmoid(stack.apply(fitted.alone("boosting"), logits))
-        beside["boosting"] = evaluate.cases(key, {"y": y, "p": p}, groups)
+        beside["boosting"] = evaluate.cases(data, test, {"y": y, "p": p})
     return own, beside
+
+
+def _evaluating(session: Session, what: str) -> None:
+    """Hear a cancel, and say what comes next."""
+    session.step()
+    session.say("evaluating", what)
 
 
 def _measured(found: Cases, data: SequenceSet) -> dict[str, Any]:
@@ -143,7 +162,8 @@ def _beside(own: Cases, others: Mapping[str, Cases]) -> dict[str, Any]:
         name: {
             "mean": evaluate.values(one),
             "gain": {figure: evaluate.paired(one, own, figure) for figure in evaluate.names(own)},
-            "beaten": bool(own.figure(figure)[0] > one.figure(figure)[0]),
+            # A figure that has no value, such as a C-index without an event, beats nothing and is not beaten.
+            **({} if np.isnan(gap := own.figure(figure)[0] - one.figure(figure)[0]) else {"beaten": bool(gap > 0)}),
         }
         for name, one in others.items()
     }
@@ -161,27 +181,32 @@ def _usual_spread(fitted: members.Fitted, data: SequenceSet) -> float:
 
 def _survival(session: Session, data: SequenceSet, recipe: SurvivalRecipe) -> tuple[dict[str, Any], dict[str, bytes]]:
     fitted = hazards.fit(session, recipe)
-    session.say("evaluating")
+    _evaluating(session, "the test part, once")
     ensemble = fitted.ensemble
     files = version.survival_files(fitted)
     test = data.part(TEST)
     metrics: dict[str, Any] = {"test": None, "seeds": [], "mean": {}}
     baseline: dict[str, Any] = {"name": "linear-survival", "mean": {}}
     if len(test):
-        found = cases_at(ensemble, data, test, 0.0)
+        found = cases_at(ensemble, data, test)
         files["cases.npz"] = evaluate.packed(found)
+        files.update(plotted.drawn(Cases.read(files["cases.npz"]), float(ensemble.horizons[-1]), data.unit))
+        _evaluating(session, "intervals and subgroups")
         metrics = {**_measured(found, data), "mean": evaluate.values(found)}
         metrics["seeds"] = [{"seed": session.seed, **evaluate.values(found)}]
-        landmarks = [0.0, *ensemble.horizons.tolist()]
-        metrics["landmarks"] = {f"{at:g}": evaluate.values(cases_at(ensemble, data, test, at)) for at in landmarks}
-        assert ensemble.course is not None
-        batch = ensemble.encoder.encode_set(data, test)
-        metrics["course"] = course.measured(ensemble.course, batch)
+        metrics["landmark"] = LANDMARK
+        landmarks = {at: cases_at(ensemble, data, test, at) for at in (0.0, *ensemble.horizons.tolist())}
+        metrics["landmarks"] = {
+            f"{at:g}": evaluate.values(one) for at, one in landmarks.items() if one.figure("c_index")[0] >= 0
+        }
+        if ensemble.course is not None:
+            metrics["course"] = course.measured(ensemble.course, ensemble.encoder.encode_set(data, test))
+        _evaluating(session, "beside the baseline")
         if fitted.plain is not None:
-            baseline = _beside(found, {"linear-survival": cases_at(fitted.plain, data, test, 0.0)})
+            baseline = _beside(found, {"linear-survival": cases_at(fitted.plain, data, test)})
     outcome = {"kind": "survival", "name": data.outcome, "horizons": ensemble.horizons.tolist()}
     goes_on = None if ensemble.course is None else ensemble.course.scale.name
-    about = {"variable": goes_on, "coverage": course.COVERAGE}
+    about = None if goes_on is None else {"variable": goes_on, "coverage": course.COVERAGE}
     return {
         "contract": version.contract(ensemble.encoder, outcome, about),
         **version.survival_parts(fitted),
@@ -189,20 +214,22 @@ def _survival(session: Session, data: SequenceSet, recipe: SurvivalRecipe) -> tu
         "calibration": {"method": "none: the hazards' likelihood"},
         "metrics": metrics,
         "baseline": baseline,
-        "card": dict(card.words(data.unit, data.outcome, list(data.groups), goes_on)),
+        "card": dict(card.words(data.unit, data.outcome, list(data.groups), goes_on, LANDMARK)),
     }, files
 
 
-def cases_at(ensemble: SurvivalEnsemble, data: SequenceSet, rows: NDArray[np.intp], landmark: float) -> Cases:
+def cases_at(
+    ensemble: SurvivalEnsemble, data: SequenceSet, rows: NDArray[np.intp], landmark: float | None = None
+) -> Cases:
     """Return the subjects of `rows` who are still followed at `landmark`: what follows, and the risk at the last
-    horizon after their last visit up to then. Time counts from the landmark.
+    horizon after their last visit up to then. Time counts from the landmark, by default each subject's first visit.
     """
     assert data.duration is not None
     assert data.event is not None
     batch, duration = ensemble.encoder.encode_set(data, rows), data.duration[rows].astype(np.float64)
-    visit, followed = survival.at_landmark(batch.time, duration, landmark)
+    start = batch.time[:, 0] if landmark is None else landmark
+    visit, followed = survival.at_landmark(batch.time, duration, start)
     logits = ensemble.hazards(batch)[:, np.arange(len(rows)), visit]
     risk = 1 - survival.curve(logits, ensemble.ends, ensemble.horizons[-1:]).mean(axis=0)[:, 0]
-    columns = {"duration": duration - landmark, "event": data.event[rows].astype(np.float64), "risk": risk}
-    groups = {name: codes[rows] for name, codes in data.groups.items()}
-    return evaluate.cases(data.key[rows], columns, groups).where(followed)
+    columns = {"duration": duration - start, "event": data.event[rows].astype(np.float64), "risk": risk}
+    return evaluate.cases(data, rows, columns).where(followed)

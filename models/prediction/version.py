@@ -65,7 +65,6 @@ def survival_files(fitted: hazards.Fitted) -> dict[str, bytes]:
 def survival_parts(fitted: hazards.Fitted) -> dict[str, Any]:
     """Return what the manifest says of a survival model's making, read again by `load`."""
     ensemble = fitted.ensemble
-    assert ensemble.course is not None
     goes_on = ensemble.course
     return {
         "encoder": ensemble.encoder.as_dict(),
@@ -73,7 +72,7 @@ def survival_parts(fitted: hazards.Fitted) -> dict[str, Any]:
         "members": len(ensemble.networks),
         "intervals": [float(end) for end in ensemble.ends],
         "ood": {"limit": ensemble.familiar.limit},
-        "course": {"variable": goes_on.scale.name, "below": goes_on.below, "above": goes_on.above},
+        "course": goes_on and {"variable": goes_on.scale.name, "below": goes_on.below, "above": goes_on.above},
         "trees": _digests(fitted.texts),
     }
 

@@ -109,7 +109,7 @@ class TrainingParams(Params):
         return self.name or self.dataset, self.kind
 
     def check_references(self, datasets: Mapping[str, Any], versions: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """(field, what is wrong) where the data set or the parent is of a sort that the kind cannot take.
+        """(field, what is wrong) where the data set or the parent is of a sort that kind or recipe cannot take.
 
         `datasets`: field -> the data set's result item; `versions`: field -> what has `.kind`.
         """
@@ -120,6 +120,8 @@ class TrainingParams(Params):
             wrong.append(
                 ("dataset", f"This kind is trained on {' or '.join(formats)}; this data set is of another form.")
             )
+        elif item is not None and (detail := self.settings().misfit(item.get("facts") or {})):
+            wrong.append(("dataset", detail))
         if parent is not None and parent.kind != self.kind:
             wrong.append(("parent", f"A parent must be a model of the kind {self.kind}."))
         return wrong

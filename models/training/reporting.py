@@ -23,7 +23,7 @@ class Reporter:
         self._work = work
         self.curves = curves
         self._plan: Plan | None = None
-        self._done_s = self._skipped_s = 0.0
+        self._done_s = self._skipped_s = self._rest_s = 0.0
         self._began: tuple[float, float] | None = None
         self._told_at = 0.0
         self.fraction = 0.0
@@ -39,7 +39,7 @@ class Reporter:
         assert self._plan is not None
         self._done_s += self._plan.seconds_of(label)
         self._skipped_s += (self._plan.steps[label] - step) * self._plan.seconds[label]
-        self.fraction = min(self._done_s / (self._plan.total_s() or 1.0), 1.0)
+        self.fraction = min((self._done_s + self._rest_s) / (self._plan.total_s() or 1.0), 1.0)
 
     def due(self, every_s: float = EVERY_S) -> bool:
         """Whether it is time to say something: nothing was said for so long."""
@@ -53,7 +53,7 @@ class Reporter:
         done_s = self._done_s + step * plan.seconds[label]
         self._began = self._began or (now, done_s - self._skipped_s)
         left = f", {self.left_s(done_s):.0f} s left" if now > self._began[0] else ""
-        self.fraction = min(done_s / (plan.total_s() or 1.0), 1.0)
+        self.fraction = min((done_s + self._rest_s) / (plan.total_s() or 1.0), 1.0)
         where = f"{label}, epoch {epoch} of {epochs}, step {step} of {plan.steps[label]}"
         self._work.progress(self.fraction, "training", f"{where}, {figures}{left}")
 
@@ -63,11 +63,15 @@ class Reporter:
         assert self._began is not None
         passed, planned = time.monotonic() - self._began[0], done_s - self._skipped_s - self._began[1]
         pace = passed / planned if planned > 0 else 1.0
-        return (self._plan.total_s() - self._plan.rest_s - done_s) * pace + self._plan.rest_s
+        rest_s = max(0.0, self._plan.rest_s - self._rest_s)
+        return (self._plan.total_s() - self._plan.rest_s - done_s) * pace + rest_s
 
-    def say(self, stage: str, message: str) -> None:
-        """Progress of another sort: the fraction stays where it was."""
+    def say(self, stage: str, message: str, rest_s: float | None = None) -> None:
+        """Progress of another sort. The fraction stays where it was, unless `rest_s` of the plan's rest lie behind."""
         self._told_at = time.monotonic()
+        if rest_s is not None and self._plan is not None:
+            self._rest_s = min(rest_s, self._plan.rest_s)
+            self.fraction = min((self._done_s + self._rest_s) / (self._plan.total_s() or 1.0), 1.0)
         self._work.progress(self.fraction, stage, message)
 
     def point(self, label: str, figure: str, step: int, value: float) -> None:

@@ -158,6 +158,12 @@ class Session:
         """Report what is being done besides fitting; call it at least every few seconds."""
         self._report.say(stage, message)
 
+    def tell(self, stage: str, message: str, rest_s: float | None = None) -> None:
+        """`step`, and `say` where it is time to; to be called often. `rest_s`: seconds behind of the plan's rest."""
+        self.step()
+        if self._report.due():
+            self._report.say(stage, message, rest_s)
+
     def _run(self, label: str, task: Task) -> None:
         plan, ranks = self.planned, self._ranks
         stepper = Stepper(

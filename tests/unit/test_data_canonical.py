@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,8 @@ def molecules() -> MoleculeSet:
     return MoleculeSet(split=split, key=key, smiles=("CCO", "c1ccccc1"), labels=labels, targets=("a", "b"))
 
 
-ALL = [images(), sequences(), sequences(survival=True), molecules()]
+OF_TWO = replace(sequences(), patient=np.array([1, 1, 2**63], np.uint64))
+ALL = [images(), sequences(), sequences(survival=True), OF_TWO, molecules()]
 
 
 def shuffled(cases: AnySet) -> AnySet:
@@ -104,6 +106,14 @@ def test_one_changed_number_changes_the_fingerprint() -> None:
     for change in ({"images": pixels}, {"split": parts}, {"positive": "normal"}, {"labels": 1 - cases.labels}):
         marks.add(fingerprint(ImageSet(**{**vars(cases), **change})))
     assert len(marks) == 5
+
+
+def test_who_the_patients_are_is_part_of_the_fingerprint_where_a_patient_has_several_subjects() -> None:
+    """Given no such patients, then the fingerprint is the one from before they were known (computed by that code)."""
+    assert fingerprint(sequences()) == "7653c02714f53f2ca0fa4bc3fe0828f876b33050319ebdb1f4416d10fb17082c"
+    marks = {fingerprint(sequences()), fingerprint(OF_TWO)}
+    marks.add(fingerprint(replace(OF_TWO, patient=np.array([1, 2, 2], np.uint64))))
+    assert len(marks) == 3
 
 
 def test_subjects_keep_their_own_observations_when_they_are_taken() -> None:

@@ -159,6 +159,20 @@ def test_a_patient_with_two_stays_must_not_stand_in_two_parts(tmp_path: Path) ->
     assert drawn.fold[0] == drawn.fold[1]
 
 
+def test_subjects_of_one_patient_share_its_number_and_without_the_column_each_is_a_patient(tmp_path: Path) -> None:
+    subjects = "id,person,outcome\nanna,p1,0\nbert,p1,1\ncleo,p2,0\n"
+    found = loaded(tmp_path, subjects=subjects, groups=(), patient="person")
+    assert found.patients[0] == found.patients[1] != found.patients[2]
+    assert not set(found.patients.tolist()) & set(found.key.tolist())
+    alone = loaded(tmp_path, subjects=subjects, groups=(), exclude=("person",))
+    assert alone.patient is None
+    assert alone.patients.tolist() == alone.key.tolist()
+    assert fingerprint(alone) != fingerprint(found)
+    assert loaded(tmp_path, subjects=subjects, groups=(), patient="id", exclude=("person",)).patients.tolist() == (
+        alone.key.tolist()
+    )
+
+
 def test_a_split_of_other_words_is_refused(tmp_path: Path) -> None:
     (found,) = problems(
         tmp_path, subjects=SURVIVAL.replace("Val", "dev"), groups=(), split="split",

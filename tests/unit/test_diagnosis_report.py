@@ -15,9 +15,9 @@ import pytest
 from imaging.drawing import png
 from imaging.pngfile import pixels
 from jobs.results import DISCLAIMER, Report
-from models.diagnosis.plots import reliability, roc
 from models.diagnosis.report import MOST_PICTURE_BYTES, like, render
 from models.page import flat
+from models.plots import reliability, roc
 
 EVIL = "<script>alert('x')</script>\"'&"
 FIGURE = {"value": 0.9712, "low": 0.95, "high": 0.99}

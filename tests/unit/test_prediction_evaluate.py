@@ -18,7 +18,7 @@ P = np.array([0.1, 0.2, 0.3, 0.4, 0.6, 0.9])
 
 def test_small_figures_by_hand() -> None:
     """Given six cases with one pair in the wrong order of nine, then AUROC is 8/9."""
-    found = evaluate.values(evaluate.cases(KEY, {"y": Y, "p": P}, {}))
+    found = evaluate.values(Cases(KEY, {"y": Y, "p": P}, {}))
     assert found["auc"] == pytest.approx(8 / 9, abs=1e-4)
     assert found["brier"] == pytest.approx(((P - Y) ** 2).mean(), abs=1e-4)
     assert found["min_se_pp"] == pytest.approx(0.75)
@@ -35,18 +35,44 @@ def test_a_calibrated_risk_has_a_small_error_and_a_doubled_one_a_large() -> None
 
 def test_the_cases_read_back_as_they_were_written() -> None:
     groups = {"Sex": np.array([0, 1, 0, 1, 0, 1])}
-    content = evaluate.packed(evaluate.cases(KEY[::-1], {"y": Y[::-1], "p": P[::-1]}, groups))
+    content = evaluate.packed(Cases(KEY[::-1], {"y": Y[::-1], "p": P[::-1]}, groups))
     again = Cases.read(content)
     assert again.key.tolist() == KEY.tolist()
     assert again.columns["p"] == pytest.approx(P, abs=1e-6)
     assert again.groups["Sex"].tolist() == [1, 0, 1, 0, 1, 0]
 
 
+def test_cases_of_one_patient_are_drawn_together() -> None:
+    """Given each case five times, known to be one patient's, then nothing is known better than from one of each."""
+    random = np.random.default_rng(1)
+    y = (random.random(80) < 0.4).astype(float)
+    p = np.clip(0.3 * y + random.random(80) * 0.7, 0, 1)
+    key = np.arange(80, dtype=np.uint64)
+    once = evaluate.figures(Cases(key, {"y": y, "p": p}, {}))
+    five = {"y": np.repeat(y, 5), "p": np.repeat(p, 5)}
+    whose = Cases(np.arange(400, dtype=np.uint64), five, {}, patient=np.repeat(key, 5))
+    assert evaluate.figures(Cases.read(evaluate.packed(whose)))["auc"] == once["auc"]
+    strangers = evaluate.figures(Cases(whose.key, five, {}))["auc"]
+    assert strangers["high"] - strangers["low"] < 0.6 * (once["auc"]["high"] - once["auc"]["low"])
+
+
+def test_the_error_of_calibration_draws_whole_patients_too() -> None:
+    y, p = np.tile([0.0, 1.0], 20), np.full(40, 0.5)
+    one = Cases(
+        np.arange(40, dtype=np.uint64), {"y": y, "p": p}, {}, patient=np.repeat(np.arange(20, dtype=np.uint64), 2)
+    )
+    drawn = evaluate._drawn(one, np.random.default_rng(0))
+    counts = np.bincount(drawn, minlength=40)
+    assert (counts[::2] == counts[1::2]).all()
+    assert counts.sum() == 40
+    assert counts.max() > 1
+
+
 def test_a_paired_interval_knows_that_noise_is_worse() -> None:
     random = np.random.default_rng(0)
     key, y = np.arange(600, dtype=np.uint64), (random.random(600) < 0.3).astype(float)
-    good = evaluate.cases(key, {"y": y, "p": 1 / (1 + np.exp(-(2 * y + random.normal(0, 1, 600))))}, {})
-    poor = evaluate.cases(key, {"y": y, "p": random.random(600)}, {})
+    good = Cases(key, {"y": y, "p": 1 / (1 + np.exp(-(2 * y + random.normal(0, 1, 600))))}, {})
+    poor = Cases(key, {"y": y, "p": random.random(600)}, {})
     gap = evaluate.paired(poor, good, "auc", 200)
     assert gap["low"] > 0.2
     none = evaluate.paired(good, good, "auc", 50)
@@ -69,7 +95,7 @@ def test_a_small_subgroup_is_counted_and_not_judged() -> None:
     y = (random.random(100) < 0.4).astype(float)
     codes = np.where(np.arange(100) < 90, 0, 1)
     codes[0] = -1
-    of = evaluate.cases(np.arange(100, dtype=np.uint64), {"y": y, "p": random.random(100)}, {"ICU": codes})
+    of = Cases(np.arange(100, dtype=np.uint64), {"y": y, "p": random.random(100)}, {"ICU": codes})
     found = evaluate.subgroups(of, {"ICU": ("medical", "surgical")})
     assert set(found) == {"ICU=medical", "ICU=surgical"}
     assert found["ICU=surgical"] == {"n": 10}

@@ -60,6 +60,9 @@ def test_the_landmark_takes_the_last_visit_before_it_and_who_is_still_there() ->
     visit, followed = survival.at_landmark(time, np.array([5.0, 0.9, 4.0, 6.0]), 1.0)
     assert visit.tolist() == [1, 0, 0, 0]
     assert followed.tolist() == [True, False, True, False]
+    visit, followed = survival.at_landmark(time, np.array([5.0, 0.9, 4.0, 6.0]), time[:, 0])
+    assert visit.tolist() == [0, 0, 0, 0]
+    assert followed.all()
 
 
 def test_horizons_are_round_and_within_what_the_hazards_know() -> None:

@@ -71,6 +71,7 @@ def read(files: Sequence[Path], options: SequencesOptions, notes: Notes | None =
         static=np.column_stack(static).astype(np.float32) if static else np.empty((len(ids), 0), np.float32),
         statics=columns,
         fold=splitting.folds(patients),
+        patient=None if options.patient is None else splitting.keys(patients),
         outcome=options.outcome.column if isinstance(options.outcome, BinaryOutcome) else options.outcome.event,
         unit=options.unit,
         **outcome,

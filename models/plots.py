@@ -1,4 +1,4 @@
-"""The report's two plots as SVG text, drawn from numbers alone: no library, no script, no font from elsewhere."""
+"""Two plots of a test part as SVG text, drawn from numbers alone: no library, no script, no font from elsewhere."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ SIZE = 220
 _LEFT, _TOP = 46, 26
 
 
-def reliability(bins: Sequence[Mapping[str, float]]) -> str:
-    """Return the reliability diagram: predicted against observed share of positives, a dot per bin, area by count."""
+def reliability(
+    bins: Sequence[Mapping[str, float]], cases: str = "images", title: str = "Reliability on the test part"
+) -> str:
+    """Return the reliability diagram: predicted against observed share of positives, a dot per bin, area by count.
+
+    `cases`: what is counted.
+    """
     most = max(float(one["count"]) for one in bins)
     dots = "".join(
         f'<circle cx="{_x(one["predicted"])}" cy="{_y(one["observed"])}" fill="#2563a8" fill-opacity=".75"'
-        f' r="{2.5 + 7 * (one["count"] / most) ** 0.5:.1f}"><title>{int(one["count"])} images</title></circle>'
+        f' r="{2.5 + 7 * (one["count"] / most) ** 0.5:.1f}"><title>{int(one["count"])} {cases}</title></circle>'
         for one in bins
     )
-    return _frame("Reliability on the test part", "predicted probability", "observed share", dots)
+    return _frame(title, "predicted probability", "observed share", dots)
 
 
 def roc(points: Sequence[Sequence[float]], auc: Mapping[str, float]) -> str:
@@ -28,6 +33,12 @@ def roc(points: Sequence[Sequence[float]], auc: Mapping[str, float]) -> str:
     drawn = f'<polyline points="{line}" fill="none" stroke="#2563a8" stroke-width="2"/>'
     drawn += f'<text x="{_LEFT + SIZE - 6}" y="{_TOP + SIZE - 8}" text-anchor="end">{words}</text>'
     return _frame("ROC curve on the test part", "1 - specificity", "sensitivity", drawn)
+
+
+def alone(svg: str) -> bytes:
+    """Return a plot as a file: within a page it needs no namespace, by itself nothing shows it without."""
+    own = 'xmlns="http://www.w3.org/2000/svg" style="font:11px system-ui,sans-serif"'
+    return svg.replace("<svg ", f"<svg {own} ", 1).encode()
 
 
 def _x(share: float) -> str:
