@@ -24,7 +24,8 @@ LEAST_CELLS = 10
 """A patient with fewer cells that hardly anybody else has is like too many."""
 
 RARE, RARE_SHARE = 3, 1000
-"""A cell counts where no more than three patients have it, or one in a thousand."""
+"""A cell counts where no more than three patients have it, or one in a thousand: who was copied more often than that is
+found only where the copies are exact (models/data/duplicates.py)."""
 
 BANDS, ROWS = 24, 3
 """Of min-hashes: who share half of their cells agree in all rows of some band in 96 of 100 cases, who share nine tenths
@@ -40,7 +41,7 @@ Cells = NDArray[np.uint64]
 
 
 def patients(cases: SequenceSet) -> Iterator[tuple[int, int]]:
-    """Pairs (in an earlier part, in a later part) of subjects who are alike, exact copies included, some twice."""
+    """Pairs (in an earlier part, in a later part) of subjects who are alike, exact copies included."""
     cells, owner = _rare(*_cells(cases), len(cases))
     counts = np.bincount(owner, minlength=len(cases))
     enough = np.flatnonzero(counts >= LEAST_CELLS)
@@ -86,7 +87,8 @@ def _rare(cells: Cells, owner: NDArray[np.intp], subjects: int) -> tuple[Cells, 
     """The cells of few, sorted by subject and then by cell, each once."""
     order = np.lexsort((owner, cells))
     cells, owner = cells[order], owner[order]
-    first = np.concatenate([[True], (np.diff(cells) != 0) | (np.diff(owner) != 0)])
+    first = np.ones(len(cells), dtype=bool)
+    first[1:] = (np.diff(cells) != 0) | (np.diff(owner) != 0)
     cells, owner = cells[first], owner[first]
     _, place, holders = np.unique(cells, return_inverse=True, return_counts=True)
     few = holders[place] <= max(RARE, subjects // RARE_SHARE)
@@ -112,8 +114,9 @@ def _together(subjects: NDArray[np.intp], signature: Cells, split: NDArray[np.ui
     """Pairs of subjects of different parts with one signature, the earlier part first."""
     order = np.lexsort((split[subjects], signature))
     subjects, signature = subjects[order], signature[order]
-    same = np.diff(signature) == 0
-    several = np.concatenate([same, [False]]) | np.concatenate([[False], same])
+    same, several = np.diff(signature) == 0, np.zeros(len(signature), dtype=bool)
+    several[1:] |= same
+    several[:-1] |= same
     subjects, signature = subjects[several], signature[several]
     for bucket in np.split(subjects, np.flatnonzero(np.diff(signature)) + 1) if len(subjects) else ():
         if split[bucket[0]] == split[bucket[-1]]:
