@@ -1,17 +1,18 @@
-"""Cases that stand in the set more than once: word for word, and nearly."""
+"""Cases that stand in the set more than once: word for word, and nearly. Near ones are looked for between parts."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from models.data.canonical import PARTS, AnySet, ImageSet, MoleculeSet
+from models.data import lookalikes
+from models.data.canonical import PARTS, AnySet, ImageSet, MoleculeSet, SequenceSet
 from models.data.problems import Notes
 
 ALIKE = 0.9
@@ -26,23 +27,33 @@ MOST_PAIRS = 1_000_000_000
 
 Fingerprints = Sequence[bytes | str]
 
+Alike = Iterator[tuple[int, int, Iterable[int]]]
+"""Two parts, the earlier first, and the positions of those cases of the later that are like one of the earlier."""
+
 
 def find(cases: AnySet, notes: Notes) -> None:
-    """Warn of copies between the parts and inside each."""
-    marks = _marks(cases)
-    if marks is not None:
+    """Warn of copies between the parts and inside each, and of cases that are like one of an earlier part."""
+    if isinstance(cases, ImageSet):
+        marks: Fingerprints = [hashlib.sha256(image.tobytes()).digest() for image in cases.images]
         _exact(cases, marks, notes)
-    if isinstance(cases, ImageSet):
-        _conflicting(marks or [], cases.labels, notes)
-        _near(cases, marks or [], notes)
+        _conflicting(marks, cases.labels, notes)
+        _near(cases, marks, _images(cases, notes), f"correlation of gradients {ALIKE} or more", notes)
+    elif isinstance(cases, SequenceSet):
+        marks = _histories(cases)
+        _exact(cases, marks, notes)
+        how = f"{lookalikes.ALIKE:.0%} or more of the rounded cells that hardly anybody else has"
+        _near(cases, marks, _patients(cases), how, notes)
+    elif len(cases) <= lookalikes.MOST_MOLECULES:
+        marks, environments = lookalikes.molecules(cases.smiles)
+        _exact(cases, marks, notes)
+        _near(cases, marks, _equal(cases, environments), "Tanimoto similarity 1 of Morgan counts", notes)
+    else:
+        _exact(cases, cases.smiles, notes)
+        notes.facts["near_duplicates"] = "not looked for: too many molecules"
 
 
-def _marks(cases: AnySet) -> Fingerprints | None:
-    """What two copies of a case have in common; None where the reader has looked already."""
-    if isinstance(cases, ImageSet):
-        return [hashlib.sha256(image.tobytes()).digest() for image in cases.images]
-    if isinstance(cases, MoleculeSet):
-        return cases.smiles
+def _histories(cases: SequenceSet) -> Fingerprints:
+    """What two exact copies of a subject have in common."""
     starts, found = cases.starts, []
     for number in range(len(cases)):
         own = slice(starts[number], starts[number + 1])
@@ -72,19 +83,35 @@ def _conflicting(marks: Fingerprints, labels: NDArray[np.int64], notes: Notes) -
     notes.warn("duplicates", "The same image stands there under different labels.", count)
 
 
-def _near(cases: ImageSet, marks: Fingerprints, notes: Notes) -> None:
-    """Warn of images that have a near, not exact, copy in an earlier part."""
+def _near(cases: AnySet, marks: Fingerprints, alike: Alike, how: str, notes: Notes) -> None:
+    """Warn of cases that have a near, not exact, copy in an earlier part."""
+    for one, other, rows in alike:
+        exact = {marks[row] for row in cases.part(one)}
+        count = sum(marks[row] not in exact for row in rows)
+        notes.warn("duplicates", f"Cases of {PARTS[other]} nearly equal one of {PARTS[one]} ({how}).", count)
+
+
+def _images(cases: ImageSet, notes: Notes) -> Alike:
     parts = [cases.part(which) for which in range(len(PARTS))]
     views = gradients(cases.images)
     for one, other in combinations(range(len(PARTS)), 2):
         if len(parts[one]) * len(parts[other]) > MOST_PAIRS:
             notes.facts["near_duplicates"] = "not looked for: too many pairs"
             continue
-        exact = {marks[row] for row in parts[one]}
-        alike = nearest(views[parts[other]], views[parts[one]]) >= ALIKE
-        count = sum(marks[row] not in exact for row in parts[other][alike])
-        detail = f"Cases of {PARTS[other]} nearly equal one of {PARTS[one]} (correlation of gradients {ALIKE} or more)."
-        notes.warn("duplicates", detail, count)
+        yield one, other, parts[other][nearest(views[parts[other]], views[parts[one]]) >= ALIKE]
+
+
+def _patients(cases: SequenceSet) -> Alike:
+    found: dict[tuple[int, int], set[int]] = {}
+    for earlier, later in lookalikes.patients(cases):
+        found.setdefault((int(cases.split[earlier]), int(cases.split[later])), set()).add(later)
+    yield from ((*parts, rows) for parts, rows in sorted(found.items()))
+
+
+def _equal(cases: MoleculeSet, environments: Sequence[bytes]) -> Alike:
+    for one, other in combinations(range(len(PARTS)), 2):
+        known = {environments[row] for row in cases.part(one)}
+        yield one, other, [row for row in cases.part(other) if environments[row] in known]
 
 
 def gradients(images: NDArray[np.uint8]) -> NDArray[np.float32]:

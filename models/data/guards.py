@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from models.data import duplicates, leaks, shortcuts
-from models.data.canonical import AnySet, ImageSet, SequenceSet
+from models.data.canonical import AnySet, MoleculeSet, SequenceSet
 from models.data.options import BinaryOutcome, Options, SequencesOptions
 from models.data.problems import Notes
 
@@ -13,7 +13,7 @@ def run(cases: AnySet, options: Options, notes: Notes) -> None:
     duplicates.find(cases, notes)
     if isinstance(cases, SequenceSet):
         leaks.find(cases, outcome_columns(cases, options), notes)
-    if isinstance(cases, ImageSet):
+    if not isinstance(cases, MoleculeSet):
         shortcuts.find(cases, notes)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from tests.services.home import Home
+from tests.services.installing import installed
 
 SOURCE = '''
 """A network that no part of medjobs knows."""
@@ -71,9 +71,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (project / "ournets/__init__.py").write_text("")
     (project / "ournets/net.py").write_text(SOURCE)
     (project / "pyproject.toml").write_text(PROJECT)
-    pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check", "install", "--no-deps"]
-    subprocess.run([*pip, "--no-build-isolation", "--no-index", "--target", site, project], check=True)
-    return site
+    return installed(project, site)
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 from jobs.errors import DatasetInvalid
 from jobs.predicting import Source
-from models.data import validating
+from models.data import lookalikes, validating
 from models.data.canonical import SequenceSet, fingerprint, load
 from models.data.formats import images, pbc2, physionet2012
 from models.data.kind import DatasetItem, DatasetParams
@@ -104,6 +105,18 @@ def test_pbc2_is_read_and_its_years_are_found_when_they_are_given_as_an_input(te
     leaking = validating.validate("sequences", options, [tmp_path / "o.csv", tmp_path / "s.csv"]).item
     assert [words for words in told(leaking, "outcome-input") if "years" in words]
     assert [words for words in told(leaking, "leak") if "years (1.000)" in words]
+
+
+def test_no_two_patients_of_the_real_sets_are_alike_and_a_rounded_copy_is(stays: SequenceSet, test_data: Path) -> None:
+    for cases in (stays, pbc2.read([test_data / "sequences" / "pbc2.csv"], Pbc2Options())):
+        assert not list(lookalikes.patients(cases))
+        # Given the patient of the training part with the most values once more in the test part, rounded
+        lengths = np.where(cases.split == 0, np.diff(cases.starts), 0)
+        most = int(lengths.argmax())
+        doubled = cases.take(np.append(np.arange(len(cases)), most))
+        split, value, copied = doubled.split.copy(), doubled.value.copy(), doubled.subject == len(cases)
+        split[-1], value[copied] = 2, value[copied].round(1)
+        assert list(lookalikes.patients(replace(doubled, split=split, value=value))) == [(most, len(cases))]
 
 
 @pytest.mark.parametrize(

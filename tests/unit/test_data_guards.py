@@ -10,8 +10,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from jobs.errors import DatasetInvalid
-from models.data import duplicates, leaks, predictive, shortcuts, soundness, splitting
+from models.data import duplicates, guards, leaks, predictive, shortcuts, soundness, splitting
 from models.data.canonical import AnySet, ImageSet, MoleculeSet, SequenceSet
+from models.data.options import SequencesOptions
 from models.data.problems import Notes
 
 N = 400
@@ -64,9 +65,10 @@ def found(guard: object, *given: object) -> list[tuple[str, str, int]]:
 @pytest.mark.parametrize("cases", [images(), sequences(), sequences(survival=True)])
 def test_a_set_without_defects_passes_without_a_word(cases: AnySet) -> None:
     assert found(duplicates.find, cases) == []
-    if isinstance(cases, ImageSet):
-        assert found(shortcuts.find, cases) == []
-    else:
+    sites = {"Site": np.random.default_rng(7).integers(0, 60, N)}
+    grouped = replace(cases, groups=sites, group_names={"Site": tuple(map(str, range(60)))})
+    assert found(shortcuts.find, grouped) == []
+    if isinstance(cases, SequenceSet):
         assert found(leaks.find, cases, frozenset({cases.outcome})) == []
 
 
@@ -113,6 +115,56 @@ def test_copied_subjects_and_molecules_are_found() -> None:
     labels = np.zeros((3, 1), np.float32)
     molecules = MoleculeSet(split=split, key=keys, smiles=("CC", "CCC", "CC"), labels=labels, targets=("t",))
     assert found(duplicates.find, molecules) == [("duplicates", "The same cases stand in train and in test.", 1)]
+
+
+def courses(visits: np.ndarray, values: np.ndarray) -> SequenceSet:
+    """Of N subjects five visits at `visits` (N, 5), each with the six values of `values` (N, 5, 6)."""
+    return replace(
+        sequences(),
+        subject=np.repeat(np.arange(N, dtype=np.int32), 30),
+        time=np.repeat(visits.ravel(), 6).astype(np.float64),
+        variable=np.tile(np.arange(6, dtype=np.int16), N * 5),
+        value=values.ravel().astype(np.float32),
+        variables=tuple("abcdef"),
+    )
+
+
+def test_a_rounded_or_slightly_changed_patient_is_near_and_another_patient_is_not() -> None:
+    # Given patients of whom no two are alike, visited whenever they came
+    random = np.random.default_rng(6)
+    visits, values = np.sort(random.uniform(0, 90, (N, 5))), random.normal(80, 20, (N, 5, 6))
+    assert found(duplicates.find, courses(visits, values)) == []
+    # When one of the test part is one of the training part with rounded values, and two others are one with three of
+    # thirty values measured anew, visited half a minute later; a fourth has but the times of one
+    train, validation, test = (np.flatnonzero(np.arange(N) % 3 == part) for part in range(3))
+    for copy, original in ((test[0], train[0]), (test[1], train[1]), (validation[0], train[2]), (test[2], train[3])):
+        visits[copy], values[copy] = visits[original], values[original]
+    values[test[0]] = values[test[0]].round(1)
+    for copy in (test[1], validation[0]):
+        values[copy, :, 2][:3] += 9
+        visits[copy] += 0.5 / 60 / 24
+    values[test[2]] = random.normal(80, 20, (5, 6))
+    # Then the first three are told, by part
+    told = [(words.partition(" (")[0], count) for _, words, count in found(duplicates.find, courses(visits, values))]
+    assert told == [
+        ("Cases of validation nearly equal one of train", 1), ("Cases of test nearly equal one of train", 2),
+    ]  # fmt: skip
+
+
+def test_patients_who_share_only_what_many_have_are_not_alike() -> None:
+    random = np.random.default_rng(6)
+    usual = np.where(random.random((N, 5, 6)) < 0.9, 1.0, 0.0)  # A yes in nine of ten cells.
+    told = [words for _, words, _ in found(duplicates.find, courses(np.tile(np.arange(5.0), (N, 1)), usual))]
+    assert not any("nearly" in words for words in told)
+
+
+def test_a_molecule_written_otherwise_is_a_copy_and_its_mirror_image_is_near() -> None:
+    smiles = ("CCO", "C[C@H](N)C(=O)O", "CCCCCCCCCC", "OCC", "C[C@@H](N)C(=O)O", "CCCCCCCCCCC")
+    split, keys = np.array([0, 0, 0, 2, 2, 2], np.uint8), splitting.keys("abcdef")
+    molecules = MoleculeSet(split=split, key=keys, smiles=smiles, labels=np.zeros((6, 1), np.float32), targets=("t",))
+    assert [(words.partition(" (")[0], count) for _, words, count in found(duplicates.find, molecules)] == [
+        ("The same cases stand in train and in test.", 1), ("Cases of test nearly equal one of train", 1),
+    ]  # fmt: skip
 
 
 def test_the_outcome_under_another_name_is_found_by_its_values() -> None:
@@ -186,6 +238,24 @@ def test_a_site_or_scanner_or_border_that_tells_the_class_is_a_shortcut() -> Non
     pixels[cases.labels == 1, :2] = 0
     told = found(shortcuts.find, replace(cases, images=pixels))
     assert "black in the border" in told[0][1]
+
+
+@pytest.mark.parametrize("survival", [False, True])
+def test_a_site_that_tells_the_outcome_of_patients_is_a_shortcut_as_subgroup_and_as_input(survival: bool) -> None:
+    # Given five sites of whom two send nearly all patients with the outcome, which no threshold of their number tells
+    cases = sequences(survival)
+    ill = (cases.event if survival else cases.label) == 1
+    random = np.random.default_rng(2)
+    sites = np.where(ill ^ (random.random(N) < 0.05), random.choice([1, 3], N), random.choice([0, 2, 4], N))
+    # Then the guards see it as a subgroup
+    notes, options = Notes(), SequencesOptions(groups=("Site",))
+    guards.run(replace(cases, groups={"Site": sites}, group_names={"Site": tuple("abcde")}), options, notes)
+    assert [(one["guard"], "group Site (0.9" in one["detail"]) for one in notes.warnings] == [("shortcut", True)]
+    assert notes.facts["shortcuts"]["group Site"] > 0.9
+    # And as an input, where its name says what it is; a measurement is no place
+    for name, count in (("Hospital ID", 1), ("scanner", 1), ("Age", 0)):
+        named = replace(cases, static=sites[:, None].astype(np.float32), statics=(name,))
+        assert len(found(shortcuts.find, named)) == count
 
 
 def test_many_sites_of_one_case_are_not_taken_for_knowledge() -> None:

@@ -98,6 +98,7 @@ def test_rows_in_any_order_are_the_same_set(tmp_path: Path) -> None:
     ("old", "new", "row", "column", "words"),
     [
         ("2.5,HR", "-2.5,HR", 3, "time", "below 0"),
+        ("2.5,HR,90", "2.5,Age,-90", 3, "value", "below 0"),
         ("2.5,HR", "inf,HR", 3, "time", "not a finite number"),
         ("2.5,HR", "noon,HR", 3, "time", "not a finite number"),
         ("2.5,HR", ",HR", 3, "time", "empty"),
@@ -135,6 +136,13 @@ def test_a_bad_subject_is_named_by_row_and_column(
     found = problems(tmp_path, subjects=SUBJECTS.replace(old, new, 1))[0]
     assert words in found["detail"]
     assert (found["file"], found.get("row"), found["column"]) == (1, row, column)
+
+
+def test_a_negative_duration_is_named_by_row_and_column(tmp_path: Path) -> None:
+    outcome = {"kind": "survival", "duration": "t", "event": "seen"}
+    (found,) = problems(tmp_path, subjects=SURVIVAL.replace("61,9", "61,-9"), groups=(), outcome=outcome, split="split")
+    assert (found["file"], found["row"], found["column"]) == (1, 3, "t")
+    assert "below 0" in found["detail"]
 
 
 def test_the_row_of_a_problem_counts_blank_lines_as_an_editor_does(tmp_path: Path) -> None:
