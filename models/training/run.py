@@ -67,7 +67,9 @@ def train(work: Work, params: TrainingParams, ranks: Ranks, began: float | None 
         ranks,
         began,
     )
-    session.made_with = command(params, work.seed)
+    # What was typed: a training run again takes its settings from the first run, and is asked for in the same words.
+    assert isinstance(work.params, TrainingParams)
+    session.made_with = command(work.params, work.seed)
     made: NewVersion = resolve(kinds()[params.kind].trainer or "")(session)
     work.progress(1.0, "finished", f"a version of {made.name}")
     return session, made

@@ -110,13 +110,13 @@ def test_the_concordance_of_weighted_cases_is_that_of_all_pairs() -> None:
 
 def test_many_cases_are_compared_with_fewer_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[int] = []
-    real = comparing._resamples
+    real = Cases.resamples
 
-    def counted(random: np.random.Generator, strata: Any, count: int) -> Any:
+    def counted(self: Cases, random: np.random.Generator, count: int) -> Any:
         drawn.append(count)
-        return real(random, strata, count)
+        return real(self, random, count)
 
-    monkeypatch.setattr(comparing, "_resamples", counted)
+    monkeypatch.setattr(Cases, "resamples", counted)
     monkeypatch.setattr(comparing, "MOST_DRAWN", 300 * 400)
     for n, wanted in ((50, 2000), (400, 300), (2000, 200)):
         drawn.clear()
