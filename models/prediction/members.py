@@ -153,7 +153,7 @@ def _boosted(
 
 def _teller(session: Session, name: str, rounds: int, fold: int, tree_s: float) -> Callable[[int], None]:
     """What is told after each tree; the trees of all folds so far are behind."""
-    return lambda done: session.tell("training", f"{name}, {done} of {rounds} trees", (fold * rounds + done) * tree_s)
+    return lambda done: session.pulse("training", f"{name}, {done} of {rounds} trees", (fold * rounds + done) * tree_s)
 
 
 def _tree_s(recipe: BinaryRecipe, table: Floats, label: Any) -> float:

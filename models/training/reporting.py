@@ -41,9 +41,9 @@ class Reporter:
         self._skipped_s += (self._plan.steps[label] - step) * self._plan.seconds[label]
         self.fraction = min((self._done_s + self._rest_s) / (self._plan.total_s() or 1.0), 1.0)
 
-    def due(self, every_s: float = EVERY_S) -> bool:
-        """Whether it is time to say something: nothing was said for so long."""
-        return time.monotonic() - self._told_at >= every_s
+    def due(self, every_s: float | None = None) -> bool:
+        """Whether it is time to say something: nothing was said for so long, by default EVERY_S."""
+        return time.monotonic() - self._told_at >= (EVERY_S if every_s is None else every_s)
 
     def step(self, label: str, step: int, epoch: int, epochs: int, figures: str) -> None:
         """`step` steps of a fit are done; `figures` are the newest loss and metric in words."""

@@ -148,21 +148,18 @@ class Session:
         self.work.step()
         self._ranks.check()
 
-    def pulse(self, stage: str, message: str) -> None:
-        """`step`, and every second or so a word: for each portion of what is no step of a fit, such as evaluation."""
+    def pulse(self, stage: str, message: str, rest_s: float | None = None) -> None:
+        """`step`, and every second or so a word: for each portion of what is no step of a fit, such as evaluation.
+
+        `rest_s`: seconds that are behind of the plan's rest.
+        """
         self.step()
         if self._report.due():
-            self.say(stage, message)
+            self._report.say(stage, message, rest_s)
 
     def say(self, stage: str, message: str = "") -> None:
         """Report what is being done besides fitting; call it at least every few seconds."""
         self._report.say(stage, message)
-
-    def tell(self, stage: str, message: str, rest_s: float | None = None) -> None:
-        """`step`, and `say` where it is time to; to be called often. `rest_s`: seconds behind of the plan's rest."""
-        self.step()
-        if self._report.due():
-            self._report.say(stage, message, rest_s)
 
     def _run(self, label: str, task: Task) -> None:
         plan, ranks = self.planned, self._ranks
