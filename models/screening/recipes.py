@@ -38,7 +38,8 @@ class MpnnSettings(NetworkSettings):
 
     hidden: int = Field(default=200, ge=8, le=2400)
     steps: int = Field(default=3, ge=2, le=8, description="Bonds over which a message travels.")
-    epochs: int = Field(default=40, ge=1, le=500)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    learning_rate: float = Field(default=2e-3, gt=0, le=0.1)
 
 
 class BoostingSettings(Recipe):

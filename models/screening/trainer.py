@@ -20,7 +20,7 @@ from models.screening.members import BASELINE, Fitted
 from models.screening.recipes import RECIPES, ScreeningRecipe
 from models.training.session import Session
 
-LEAST = 10
+LEAST = 5
 """Molecules of each class that the training and the validation part need of one target at least."""
 
 
