@@ -6,6 +6,7 @@ RDKit begins. No error text repeats a molecule either.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from rdkit import Chem, rdBase
@@ -20,6 +21,12 @@ MOST_LETTERS = 2000
 
 MOST_ATOMS = 250
 """Heavy atoms of the largest fragment. Drugs have 20 to 50; the largest molecule of the training sets has 132."""
+
+MOST_IN_BLOCK = 4 * MOST_ATOMS
+"""Atoms of a mol block, hydrogens and counter-ions included: more are refused by its counts line, before RDKit spends
+seconds on them."""
+
+_COUNTS = re.compile(r"^([ \d]{3})[ \d]{3}.*V2000|^M  V30 COUNTS (\d+)", re.MULTILINE)
 
 _CHOOSER = rdMolStandardize.LargestFragmentChooser()
 
@@ -46,6 +53,9 @@ def from_smiles(text: str) -> Molecule:
 
 def from_block(block: str) -> Molecule:
     """Read one MDL mol block, V2000 or V3000; raises as `from_smiles`."""
+    counts = _COUNTS.search(block)
+    if counts is not None and int(counts[1] or counts[2]) > MOST_IN_BLOCK:
+        raise _too_large()
     return _checked(Chem.MolFromMolBlock(block, sanitize=True, removeHs=True, strictParsing=False))
 
 

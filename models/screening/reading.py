@@ -131,7 +131,7 @@ def _csv(path: Path, header: str, params: ScreeningParams) -> Iterator[Entry]:
         wanted = f"named {params.column}" if params.column is not None else f"named {' or '.join(COLUMNS)}"
         raise InputError(f"The table has no column {wanted}; say which one holds the SMILES as params.column.")
     name = next((at for at, field in enumerate(fields) if field.casefold() in ("name", "id", "mol_id", "cid")), None)
-    rows: Any = csv.reader(_lines(path), delimiter=_delimiter(header))
+    rows: Any = csv.reader((line + "\n" for line in _lines(path)), delimiter=_delimiter(header))
     next(rows)
     began = rows.line_num + 1
     try:

@@ -17,6 +17,7 @@ from models.prediction import evaluate
 from models.screening import card, measuring, members, preparing, version
 from models.screening.measuring import Measured
 from models.screening.members import BASELINE, Fitted
+from models.screening.published import PUBLISHED
 from models.screening.recipes import RECIPES, ScreeningRecipe
 from models.training.session import Session
 
@@ -89,6 +90,6 @@ def _described(session: Session, data: MoleculeSet, fitted: Fitted) -> dict[str,
         },
         "metrics": {"validation": evaluate.figures(seen), "test": None, "seeds": [], "mean": {}},
         "baseline": {"name": BASELINE, "mean": {}},
-        "data": {"handling": handled},
+        "data": {**PUBLISHED.get(session.dataset.fingerprint, {}), "handling": handled},
         "card": dict(card.words(data.targets, handled)),
     }
