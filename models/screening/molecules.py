@@ -56,7 +56,7 @@ def from_block(block: str) -> Molecule:
     counts = _COUNTS.search(block)
     if counts is not None and int(counts[1] or counts[2]) > MOST_IN_BLOCK:
         raise _too_large()
-    return _checked(Chem.MolFromMolBlock(block, sanitize=True, removeHs=True, strictParsing=False))
+    return _checked(Chem.MolFromMolBlock(block, sanitize=True, removeHs=True))
 
 
 def _checked(mol: Chem.Mol | None) -> Molecule:
@@ -69,6 +69,8 @@ def _checked(mol: Chem.Mol | None) -> Molecule:
         mol = _CHOOSER.choose(mol)
     if mol.GetNumHeavyAtoms() > MOST_ATOMS or mol.GetNumAtoms() > 2 * MOST_ATOMS:
         raise _too_large()
+    if any(atom.GetAtomicNum() == 0 for atom in mol.GetAtoms()):
+        raise NotAMolecule("An atom is a placeholder (*); send whole molecules.")
     canonical = Chem.MolToSmiles(mol)
     again = Chem.MolFromSmiles(canonical)
     if again is None:

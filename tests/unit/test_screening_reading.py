@@ -110,7 +110,7 @@ def test_salts_are_stripped_and_tautomers_left_alone() -> None:
     assert from_smiles("OCC").canonical == from_smiles("C(O)C").canonical == "CCO"
 
 
-@pytest.mark.parametrize("text", ["C1CC", "CC(C", "N(C)(C)(C)(C)C", "hello", "[Xx]"])
+@pytest.mark.parametrize("text", ["C1CC", "CC(C", "N(C)(C)(C)(C)C", "hello", "[Xx]", "*CC"])
 def test_what_rdkit_cannot_read_is_named_without_being_repeated(text: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(NotAMolecule) as refused:
         from_smiles(text)
