@@ -24,7 +24,7 @@ import torch
 
 from jobs.predicting import Source
 from models.catalogue import catalogue
-from models.data.canonical import TEST, MoleculeSet
+from models.data.canonical import TEST, MoleculeSet, ordered
 from models.data.formats.molecules import read
 from models.data.options import MoleculesOptions
 from models.screening import boosting, features, preparing, screen
@@ -74,9 +74,8 @@ def main() -> None:
 def loaded(folder: Path, which: tuple[str, str, tuple[str, ...]], split_by: str) -> MoleculeSet:
     """One of the sets."""
     file, smiles, targets = which
-    return read([folder / file], MoleculesOptions.model_validate(
-        {"smiles": smiles, "targets": targets, "split_by": split_by}
-    ))  # fmt: skip
+    options = {"smiles": smiles, "targets": targets, "split_by": split_by}
+    return ordered(read([folder / file], MoleculesOptions.model_validate(options)))
 
 
 def classes(name: str, data: MoleculeSet, chosen: argparse.Namespace) -> None:

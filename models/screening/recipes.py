@@ -88,6 +88,18 @@ class Blend(ScreeningRecipe):
         }
 
 
+class TreesAlone(ScreeningRecipe):
+    """Both sorts of trees, weighed on the validation part: seconds where the networks take an hour."""
+
+    boosting: BoostingSettings = BoostingSettings()
+    ecfp: EcfpSettings = EcfpSettings()
+
+    @property
+    def parts(self) -> Mapping[Part, Recipe]:
+        """The two."""
+        return {"boosting": self.boosting, "ecfp-boosting": self.ecfp}
+
+
 class SmilesLstm(LstmSettings, ScreeningRecipe):
     """The recurrent network over SMILES alone."""
 
@@ -119,6 +131,7 @@ RECIPES: Mapping[str, type[ScreeningRecipe]] = {
     "blend": Blend,
     "smiles-lstm": SmilesLstm,
     "d-mpnn": Dmpnn,
+    "trees": TreesAlone,
     "boosting": Boosting,
 }
 """By name; the first is the kind's default."""
