@@ -53,7 +53,8 @@ def run(work: Work) -> Finished:
     screening.run()
     rows = screening.rows
     if screening.failed == rows.count:
-        raise AllItemsFailed(_summary(screening.codes))
+        first = screening.errors[0]["error"]["detail"] if screening.errors else "There is no line."
+        raise AllItemsFailed(f"No line has a score: {_summary(screening.codes)} The first: {first}")
     work.progress(1.0, "ranking", f"{rows.count} lines")
     ranking = table.rank(rows, ranked_by, params.order == "highest")
     parquet, csv = table.write(rows, ranking, work.folder)
@@ -103,12 +104,15 @@ class Screening:
     def run(self) -> None:
         """Score what is left; `Stop` passes through, with a checkpoint made first."""
         total = sum(reading.count(source.files[0]) if source.files else 1 for source in self.work.sources)
+        # Each file may have a header; what is far too long is refused before hours are spent on it.
+        if total > MOST_LINES + len(self.work.sources):
+            raise _too_long()
         began, first = time.monotonic(), self.rows.count
         left = itertools.islice(self._placed(), first, None)
         try:
             while chunk := list(itertools.islice(left, CHUNK)):
                 if self.rows.count + len(chunk) > MOST_LINES:
-                    raise LimitExceeded(f"A job may screen {MOST_LINES} lines; split the file.", limit="lines")
+                    raise _too_long()
                 self._score(chunk)
                 rate = (self.rows.count - first) / max(time.monotonic() - began, 1e-9)
                 said = f"{self.rows.count} of about {max(total, self.rows.count)} lines, {rate:.0f} a second"
@@ -222,6 +226,10 @@ def _item(row: Mapping[str, Any], ensemble: Ensemble) -> dict[str, Any]:
         "copies": row["copies"],
         "atom_weights": None,
     }
+
+
+def _too_long() -> LimitExceeded:
+    return LimitExceeded(f"A job may screen {MOST_LINES} lines; split the file.", limit="lines")
 
 
 def _summary(codes: Mapping[str, int]) -> str:

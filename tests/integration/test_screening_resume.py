@@ -15,7 +15,7 @@ from tests.screening_data import smiles, version
 from tests.services.redis import RedisServer
 from tests.services.workers import Stack
 
-LINES = 20_000
+LINES = 6_000
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def test_inline_molecules_are_inputs_of_one_line(work: LocalWork) -> None:
 def test_a_job_without_one_molecule_fails_with_what_was_wrong(work: LocalWork) -> None:
     with pytest.raises(AllItemsFailed, match="not-a-molecule 2"):
         screen.run(given(work, "xx\nyy\n"))
-    with pytest.raises(AllItemsFailed, match="bad-input 1"):
+    with pytest.raises(AllItemsFailed, match=r"bad-input 1\. The first: The table has no column named smiles"):
         screen.run(given(work, "id,compound\n1,CCO\n"))
 
 
