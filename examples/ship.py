@@ -32,6 +32,8 @@ class Shipped:
     files: tuple[str, ...]
     recipe: str
     options: dict[str, object] = field(default_factory=dict)
+    settings: tuple[str, ...] = ()
+    """Settings of the recipe that differ from its defaults."""
 
 
 MODELS = {
@@ -51,6 +53,21 @@ MODELS = {
         ("sequences/physionet2012-set-a.tar.xz", "sequences/physionet2012-outcomes-a.txt"), "stack",
     ),
     "pbc-survival": Shipped("prediction", "pbc2", ("sequences/pbc2.csv",), "discrete-time-survival"),
+    "blood-brain-barrier": Shipped(
+        "screening", "molecules", ("molecules/BBBP.csv",), "boosting",
+        {"smiles": "smiles", "targets": ["BBBP"], "split_by": "scaffold"},
+    ),
+    "tox21": Shipped(
+        "screening", "molecules", ("molecules/tox21.csv",), "boosting",
+        {
+            "smiles": "smiles", "split_by": "scaffold",
+            "targets": [
+                "NR-AR", "NR-AR-LBD", "NR-AhR", "NR-Aromatase", "NR-ER", "NR-ER-LBD", "NR-PPAR-gamma", "SR-ARE",
+                "SR-ATAD5", "SR-HSE", "SR-MMP", "SR-p53",
+            ],
+        },
+        ("rounds=120",),
+    ),
 }  # fmt: skip
 
 
@@ -98,7 +115,7 @@ def make(stack: Stack, name: str, chosen: argparse.Namespace) -> None:
     stack.type("data", "add", name, *files, "--format", how.format, *options)
     train = ["train", how.kind, "--data", name, "--name", name, "--recipe", how.recipe, "--seed", str(chosen.seed)]
     train += ["--minutes", f"{chosen.minutes:g}"] if chosen.minutes else []
-    train += [word for setting in chosen.set for word in ("--set", setting)]
+    train += [word for setting in (*how.settings, *chosen.set) for word in ("--set", setting)]
     made = json.loads(stack.type(*train, "--watch", "--json", quiet=True))
     number = ["--as", str(chosen.number)] if chosen.number else []
     stack.type("models", "export", f"{name}@{made['version']}", "--to", str(chosen.to.resolve()), *number)
@@ -108,7 +125,7 @@ def main() -> int:
     """Make the models that were named."""
     parser = argparse.ArgumentParser(prog="python examples/ship.py", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: {' '.join(MODELS)}")
-    parser.add_argument("--data", type=Path, required=True, help="folder with imaging/ and sequences/")
+    parser.add_argument("--data", type=Path, required=True, help="folder with imaging/, sequences/ and molecules/")
     parser.add_argument("--to", type=Path, default=ROOT / "models" / "shipped", help="default: %(default)s")
     parser.add_argument(
         "--home", type=Path, default=ROOT / "build" / "shipping", help="of the stack; default %(default)s"

@@ -65,6 +65,13 @@ class NotAnImage(InputError):
     title = "Neither DICOM nor PNG"
 
 
+class NotAMolecule(InputError):
+    """RDKit cannot read this as a molecule; check valences, brackets and ring closures, and send it again."""
+
+    code = "not-a-molecule"
+    title = "Not a molecule"
+
+
 class TruncatedInput(InputError):
     """The file ends before its data does; copy it again from its source and compare the sizes."""
 

@@ -90,3 +90,6 @@ class Finished:
     version: NewVersion | None = None
     """Registered in the transaction that completes the job. Its number then stands in each item as
     `"version": {"name", "version"}`."""
+
+    warnings: tuple[str, ...] = ()
+    """What stands under `warnings` in the result."""

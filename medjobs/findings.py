@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
+from medjobs import ranking
 from medjobs.client import Job, Result
 from medjobs.screen import table
 
@@ -24,6 +25,8 @@ MOST_FEATURES = 3
 
 def drawn(result: Result, names: Sequence[str]) -> Table:
     """One row per finding or risk (or per item, for other kinds); `names` name the inputs."""
+    if any("rank" in item for item in result.items):
+        return ranking.drawn(result.items)
     named = [(_name(names, position), item) for position, item in enumerate(result.items)]
     if any("risks" in item for _, item in named):
         rows = [row for name, item in named for row in _risks(item, name)]
@@ -37,7 +40,7 @@ def drawn(result: Result, names: Sequence[str]) -> Table:
 def failures(result: Result, names: Sequence[str]) -> list[str]:
     """A line for each item that failed: which, its code, and what to do."""
     failed = [(i, item["error"]) for i, item in enumerate(result.items) if item.get("error")]
-    return [f"{_name(names, i)}: {error['code']}: {error['detail']}" for i, error in failed]
+    return [f"{_failed(names, i, error)}: {error['code']}: {error['detail']}" for i, error in failed]
 
 
 def doubts(result: Result, names: Sequence[str]) -> list[str]:
@@ -61,6 +64,13 @@ def save(job: Job, result: Result, folder: Path) -> dict[str, Path]:
 
 def _name(names: Sequence[str], position: int) -> str:
     return names[position] if position < len(names) else f"#{position + 1}"
+
+
+def _failed(names: Sequence[str], position: int, error: Mapping[str, Any]) -> str:
+    """What failed: the input, or a line of it."""
+    if "line" not in error:
+        return _name(names, position)
+    return f"{_name(names, error['item'])}, line {error['line']}"
 
 
 def _rows(item: Mapping[str, Any], name: str) -> Iterator[Sequence[object]]:

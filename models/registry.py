@@ -10,11 +10,12 @@ from jobs.kinds import Kind
 from models.data.kind import KIND as DATASET
 from models.diagnosis.kind import KIND as DIAGNOSIS
 from models.prediction.kind import KIND as PREDICTION
+from models.screening.kind import KIND as SCREENING
 from models.training.kind import KIND as TRAINING
 
 log = logging.getLogger("medjobs.models")
 
-KINDS = (DIAGNOSIS, PREDICTION, DATASET, TRAINING)
+KINDS = (DIAGNOSIS, PREDICTION, SCREENING, DATASET, TRAINING)
 
 ENTRY_POINTS = "medjobs.kinds"
 """Entry-point group in which another package declares a `jobs.kinds.Kind`."""

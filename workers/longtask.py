@@ -187,7 +187,7 @@ def _complete(bound: Bound, storage: Storage, watch: Watch, used: Used | None, f
     storage.put_artifacts([(claim.id, claim.fence, file.name, file.content) for file in finished.artifacts])
     files = [StoredArtifact(f.name, f.media_type, len(f.content), f.item) for f in finished.artifacts]
     origin = provenance(claim, used, bound.worker_id, {"device": inside(os.environ[DEVICE])[0], **finished.provenance})
-    body = result(claim, items, files, [], origin)
+    body = result(claim, items, files, list(finished.warnings), origin)
     if made is not None and made.row is None:
         watch.work.log(f"equal to {made.name}@{made.number}, which is registered already; no new version")
     watch.tell()

@@ -27,13 +27,15 @@ if TYPE_CHECKING:
 @click.option("--save", type=click.Path(file_okay=False, path_type=Path), help="Folder for pictures and report.")
 @click.option("--json", "raw", is_flag=True, help="Print the job, or with --wait its result, as JSON.")
 def submit(files: Sequence[Path], data: Sequence[str], wait: bool, save: Path | None, raw: bool, **chosen: Any) -> int:
-    """Upload FILES and submit them as one job, one item per file (a table of patients: one per patient).
+    """Upload FILES and submit them as one job, one item per file (a table of patients: one per patient; of molecules:
+    one ranked list).
 
     A folder stands for the files in it, a .zip for the images in it. A patient is a JSON file or --data:
 
     \b
       medjobs submit --kind prediction --wait \\
         --data '{"static": {"Age": 54}, "observations": [{"time": 2.5, "name": "HR", "value": 88}]}'
+      medjobs submit --kind screening --data '{"smiles": "CCO"}' --wait
 
     With --wait, pictures and report are saved in --save, or in ./medjobs-ID. The exit code is 0 where at least one
     item succeeded.

@@ -88,6 +88,9 @@ class MoleculesOptions(Options):
     smiles: Name = "smiles"
     targets: tuple[Name, ...] = Field(min_length=1, max_length=1000)
     split: Name | None = None
+    split_by: Literal["molecule", "scaffold"] = Field(
+        default="molecule", description="Without a column: by each molecule's hash, or by Bemis-Murcko scaffold."
+    )
 
 
 class Physionet2012Options(Options):

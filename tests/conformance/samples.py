@@ -28,6 +28,9 @@ class Sample:
     version: Callable[[Path], ModelVersion] | None = None
     """A small version, made in a folder, for a kind whose default model this checkout does not hold."""
 
+    seeded: bool = True
+    """Of a long kind: whether the seed decides what comes out."""
+
     cases: Callable[[], bytes] | None = None
     """A MedMNIST npz: the data set that the params name, for a kind that needs one."""
 
@@ -60,11 +63,25 @@ def made_up_prediction(folder: Path) -> ModelVersion:
     return version(folder)
 
 
+def made_up_screening(folder: Path) -> ModelVersion:
+    """Loads torch and RDKit, so its module is imported only here."""
+    from tests.screening_data import version
+
+    return version(folder)
+
+
 SAMPLES: dict[str, Sample] = {
     "dataset": Sample(small_set),
     "diagnosis": Sample(chest, params={"explain": True}),
     "prediction": Sample(
         lambda number: json.dumps(icu(number + 1)).encode(), b"neither JSON nor a table", version=made_up_prediction
+    ),
+    "screening": Sample(
+        lambda number: f"CCO\n{'C' * (number + 2)}(=O)O acid-{number}\n".encode(),
+        b"\0 no text",
+        params={"top": 3, "pictures": 1},
+        version=made_up_screening,
+        seeded=False,
     ),
     "training": Sample(
         params={

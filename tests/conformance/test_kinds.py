@@ -241,14 +241,26 @@ def own(result: Result) -> list[dict[str, Any]]:
 
 
 def test_a_long_job_depends_on_its_seed_alone(long_kind: Kind, stack: Stack) -> None:
-    given = sample(long_kind)
-    pins = {} if given.cases is None else {"dataset": ready(stack, given.params["dataset"], given.cases())}
+    """A kind that takes inputs gets a bad file between two good ones; without chance any seed gives the same."""
+    given, version = sample(long_kind), registered(stack, version_of(long_kind))
+    more: dict[str, Any] = {} if version is None else {"model_name": version.name, "model_version": version.version}
+    if given.cases is not None:
+        more["pins"] = {"dataset": ready(stack, given.params["dataset"], given.cases())}
+    contents = [] if given.good is None else [given.good(0), given.bad, given.good(1)]
+    inputs = [stack.put(content) for content in contents]
     stack.worker("long")
-    jobs = [stack.new([], long_kind.name, "long", params=given.params, seed=seed, pins=pins) for seed in (1, 1, 2)]
+    jobs = [stack.new(inputs, long_kind.name, "long", params=given.params, seed=seed, **more) for seed in (1, 1, 2)]
     ids = stack.submit(*jobs)
     assert {view.state for view in stack.wait(ids, 300)} == {"succeeded"}
     first, again, other = (Result.model_validate(stack.result(job_id)) for job_id in ids)
-    assert own(first) == own(again) != own(other)
+    assert own(first) == own(again)
+    assert (own(first) == own(other)) != given.seeded
+    failed = [item for item in first.items if "error" in item]
+    assert len(failed) == contents.count(given.bad)
+    assert len(first.warnings) == len(failed)
     for item in first.items:
-        long_kind.item.model_validate(item)
-    assert DISCLAIMER in report_of(long_kind, stack, ids[0])
+        if item not in failed:
+            long_kind.item.model_validate(item)
+    page = report_of(long_kind, stack, ids[0])
+    assert DISCLAIMER in page
+    assert not re.search(r"""(src|href)=["']https?:""", page)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 
-from models.data import declared, splitting
+from models.data import declared, scaffolds, splitting
 from models.data.canonical import MoleculeSet
 from models.data.options import MoleculesOptions
 from models.data.problems import MOST, Notes, Problems, refuse
@@ -33,9 +33,13 @@ def read(files: Sequence[Path], options: MoleculesOptions, notes: Notes | None =
     labels = np.column_stack([table.numbers(name, problems, missing=True) for name in options.targets])
     problems.check()
     canonical = _canonical(smiles.to_list())
-    split = declared.parts(table, options.split, [text or "" for text in canonical], problems)
-    problems.check()
     good = np.array([text is not None for text in canonical])
+    if options.split is None and options.split_by == "scaffold":
+        split = np.zeros(len(canonical), dtype=np.uint8)
+        split[good] = scaffolds.parts([text for text in canonical if text is not None])
+    else:
+        split = declared.parts(table, options.split, [text or "" for text in canonical], problems)
+    problems.check()
     _tell(table, good, notes)
     if not good.any():
         raise refuse("RDKit can read none of the SMILES.", file=0, column=options.smiles)

@@ -1,0 +1,184 @@
+"""`python -m benchmarks.screening [bbbp|bace|tox21|esol|throughput ...]`: the figures of the screening kind.
+
+bbbp, bace, tox21: MoleculeNet's sets split by scaffold; each part of the recipe by seed, the blend, and the baseline
+beside it on the same split (and scikit-learn's forest of 500 trees on the same Morgan bits, with `--forest`).
+esol: root mean squared error of boosting on three random splits, beside the same on Morgan bits.
+throughput: made-up SMILES through the runner beside the bare loop of RDKit, features and trees, with the memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightgbm
+import numpy as np
+import torch
+
+from jobs.predicting import Source
+from models.catalogue import catalogue
+from models.data.canonical import TEST, MoleculeSet, ordered
+from models.data.formats.molecules import read
+from models.data.options import MoleculesOptions
+from models.screening import boosting, features, preparing, screen
+from models.screening.ensemble import load
+from models.screening.kind import ScreeningParams
+from models.screening.molecules import from_smiles
+from models.screening.recipes import RECIPES
+from models.screening.tasks import mean_auc
+from models.screening.trainer import train
+from models.training.local import LocalWork
+from models.training.session import Session
+
+ASSAYS = (
+    "NR-AR", "NR-AR-LBD", "NR-AhR", "NR-Aromatase", "NR-ER", "NR-ER-LBD", "NR-PPAR-gamma", "SR-ARE", "SR-ATAD5",
+    "SR-HSE", "SR-MMP", "SR-p53",
+)  # fmt: skip
+SETS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "bbbp": ("BBBP.csv", "smiles", ("BBBP",)),
+    "bace": ("bace.csv", "mol", ("Class",)),
+    "tox21": ("tox21.csv", "smiles", ASSAYS),
+}
+ESOL = ("delaney-processed.csv", "smiles", ("measured log solubility in mols per litre",))
+
+
+def main() -> None:
+    """Print what was asked for."""
+    default = Path(os.environ.get("MEDJOBS_TEST_DATA", "../shared/data")) / "molecules"
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.screening", description=__doc__)
+    parser.add_argument("what", nargs="*", default=[*SETS, "esol", "throughput"])
+    parser.add_argument("--data", type=Path, default=default, help="folder of the sets (default %(default)s)")
+    parser.add_argument("--recipe", default="blend", choices=list(RECIPES))
+    parser.add_argument("--settings", type=json.loads, default={}, help="of the recipe, as JSON")
+    parser.add_argument("--forest", action="store_true", help="scikit-learn's forest on Morgan bits as well")
+    parser.add_argument("--count", type=int, default=100_000, help="molecules of the throughput (default %(default)s)")
+    parser.add_argument("--threads", type=int, default=1)
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    for what in chosen.what:
+        if what == "throughput":
+            throughput(chosen.count)
+        elif what == "esol":
+            esol(loaded(chosen.data, ESOL, "molecule"))
+        else:
+            classes(what, loaded(chosen.data, SETS[what], "scaffold"), chosen)
+
+
+def loaded(folder: Path, which: tuple[str, str, tuple[str, ...]], split_by: str) -> MoleculeSet:
+    """One of the sets."""
+    file, smiles, targets = which
+    options = {"smiles": smiles, "targets": targets, "split_by": split_by}
+    return ordered(read([folder / file], MoleculesOptions.model_validate(options)))
+
+
+def classes(name: str, data: MoleculeSet, chosen: argparse.Namespace) -> None:
+    """Train the recipe and print test AUC (mean over targets) by part and seed."""
+    began = time.monotonic()
+    made = train(Session.local(data, RECIPES[chosen.recipe].model_validate(chosen.settings), seed=0))
+    metrics, baseline = made.manifest["metrics"], made.manifest["baseline"]
+    figure = "mean_auc" if len(data.targets) > 1 else "auc"
+    size = sum(map(len, made.files.values()))
+    print(f"\n{name}: scaffold split {data.counts()}, {time.monotonic() - began:.0f} s, {size / 1e6:.2f} MB, {figure}")
+    line("whole version", [metrics["test"][figure]["value"]], f"95 % {interval(metrics['test'][figure])}")
+    line(f"{chosen.recipe}, by seed", [one[figure] for one in metrics["seeds"]])
+    for part, told in metrics["parts"].items():
+        line(part, [one[figure] for one in told["seeds"]], f"weight {told['weight']:.1f}")
+    line(f"baseline {baseline['name']}", [one[figure] for one in baseline["seeds"]])
+    if chosen.forest:
+        line("forest on ECFP (scikit-learn, 500)", forests(data))
+
+
+def forests(data: MoleculeSet) -> list[float]:
+    """Test AUC of scikit-learn's forest on Morgan bits, of seeds 0 to 2."""
+    from sklearn.ensemble import RandomForestClassifier
+
+    training, _ = preparing.fitting(data)
+    test = preparing.read(data, TEST)
+    x, z = features.bits(training.molecules), features.bits(test.molecules)
+    found = []
+    for seed in range(3):
+        p = np.zeros(test.labels.shape)
+        for column, labels in enumerate(training.labels.T):
+            known = ~np.isnan(labels)
+            forest = RandomForestClassifier(500, random_state=seed, n_jobs=1).fit(x[known], labels[known])
+            p[:, column] = forest.predict_proba(z)[:, 1]
+        found.append(round(mean_auc(test.labels, p), 4))
+    return found
+
+
+def esol(data: MoleculeSet) -> None:
+    """Three random splits (80 / 20) of ESOL."""
+    molecules = [from_smiles(text) for text in data.smiles]
+    y = data.labels[:, 0]
+    print(f"\nESOL: {len(y)} molecules, three random splits 80 / 20, RMSE in log mol/l")
+    for name, table in (("counts and descriptors", features.table(molecules)), ("ECFP bits", features.bits(molecules))):
+        line(f"boosting on {name}", [_rmse(table, y, seed) for seed in range(3)])
+
+
+def _rmse(table: np.ndarray[Any, Any], y: np.ndarray[Any, Any], seed: int) -> float:
+    order = np.random.default_rng(seed).permutation(len(y))
+    train_rows, test_rows = order[: len(y) * 4 // 5], order[len(y) * 4 // 5 :]
+    chosen = {**boosting.FIXED, "objective": "regression", "learning_rate": 0.05, "num_leaves": 15, "seed": seed,
+              "min_data_in_leaf": 5, "feature_fraction": 0.2, "bagging_fraction": 0.7, "bagging_freq": 1}  # fmt: skip
+    trees = lightgbm.train(chosen, lightgbm.Dataset(table[train_rows], y[train_rows]), 600)
+    found = np.asarray(trees.predict(table[test_rows], num_threads=1))
+    return round(float(np.sqrt(np.mean((found - y[test_rows]) ** 2))), 4)
+
+
+def throughput(count: int) -> None:
+    """The runner beside the bare loop over the same SMILES, with the shipped model; and memory by number of lines."""
+    version = catalogue().resolve("blood-brain-barrier")
+    texts = made_up(count)
+    few = texts[: min(count, 10_000)]
+    ensemble = load(version)
+    began = time.perf_counter()
+    for start in range(0, len(few), 512):
+        ensemble.answer([from_smiles(text) for text in few[start : start + 512]])
+    print(f"\nbare loop: parse, features, members     {len(few) / (time.perf_counter() - began):9.1f} /s ({len(few)})")
+    with tempfile.TemporaryDirectory() as folder:
+        for size in sorted({min(count, 1_000), min(count, 10_000), count}):
+            path = Path(folder) / f"{size}.smi"
+            path.write_text("\n".join(texts[:size]) + "\n")
+            work = LocalWork(folder=Path(folder))
+            work.model, work.params = version, ScreeningParams(explain=False)
+            work.sources = (Source((path,)),)
+            began = time.perf_counter()
+            screen.run(work)
+            rate = size / (time.perf_counter() - began)
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            print(f"the runner, table and all, {size:8d} lines {rate:9.1f} /s, peak memory {peak:7.0f} MiB", flush=True)
+
+
+def made_up(count: int) -> list[str]:
+    """SMILES of drug-like size, up to 102,400 different ones: two rings, a chain of growing length, a head."""
+    rings = ("c1ccccc1", "c1ccncc1", "C1CCNCC1", "c1ccsc1", "C1CCCCC1", "c1ccc2[nH]ccc2c1", "C1COCCN1", "c1cncnc1")
+    links = ("C", "CC", "C(=O)N", "OC", "NC(=O)", "S(=O)(=O)N", "CN", "CCC", "C(=O)", "OCC")
+    heads = ("F", "Cl", "Br", "I", "O", "N", "N#C", "S", "FC(F)(F)", "OC(=O)")
+    found = []
+    for n in range(count):
+        ring, link, other, head = rings[n % 8], links[n // 8 % 10], rings[n // 80 % 8], heads[n // 640 % 10]
+        found.append(f"{head}{link}N{'C' * (n // 6400 % 16)}{ring}CC{other}")
+    return found
+
+
+def line(words: str, values: Sequence[float], more: str = "") -> None:
+    """A row: each value, their mean and spread."""
+    each = " ".join(f"{value:.4f}" for value in values)
+    spread = f"mean {np.mean(values):.4f} sd {np.std(values):.4f}" if len(values) > 1 else ""
+    print(f"  {words:<36} {each:<24} {spread} {more}", flush=True)
+
+
+def interval(figure: dict[str, float]) -> str:
+    """Low and high."""
+    return f"{figure['low']:.4f} to {figure['high']:.4f}"
+
+
+if __name__ == "__main__":
+    main()
