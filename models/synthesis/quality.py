@@ -65,9 +65,8 @@ def quality(generated: Part, real: Part, encoder: Encoder, seed: int = 0) -> Qua
     """
     reference, other = halves(real.labels, seed)
     counts = shared_counts(generated.labels, real.labels[other])
-    too_few = [label for label, count in counts.items() if count < LEAST]
-    if too_few:
-        raise ValueError(f"each class needs {LEAST} generated and {2 * LEAST} real images or more; not so {too_few}")
+    if min(counts.values()) < LEAST:
+        raise ValueError(f"each class needs {LEAST} generated and {2 * LEAST} real images or more")
     against = _sample(real.take(reference), encoder)
     made = _sample(generated.take(_first(generated.labels, counts)), encoder)
     same = _sample(real.take(other[_first(real.labels[other], counts)]), encoder)
