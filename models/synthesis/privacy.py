@@ -59,16 +59,16 @@ class Privacy:
 def privacy(
     generated: Floats,
     real: Audited,
-    training: Floats | None = None,
     losses: Mapping[str, tuple[Floats, Floats]] | None = None,
     seed: int = 0,
+    training: Floats | None = None,
 ) -> Privacy:
     """Measure generated cases (M, P).
 
-    `training` (T, P): all that the generator was trained on, which the memoriser repeats; None: the members. `losses`:
-    further attacks by name, as the scores of members and of others (N,), high where the model knows a case well: a
-    discriminator's logit, or minus a reconstruction's error. The control cannot show their power: that takes a model
-    that memorises, not cases.
+    `losses`: further attacks by name, as the scores of members and of others (N,), high where the model knows a case
+    well: a discriminator's logit, or minus a reconstruction's error. The control cannot show their power: that takes a
+    model that memorises, not cases. `training` (T, P): all that the generator was trained on, which the memoriser
+    repeats; None: the members.
     """
     attacks = attacked(generated, real, seed)
     for name, (members, others) in (losses or {}).items():

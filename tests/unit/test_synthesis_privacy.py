@@ -133,7 +133,7 @@ def test_scores_of_a_model_are_judged_beside_the_attacks_on_cases() -> None:
     real, training = audited()
     random = np.random.default_rng(0)
     losses = {"discriminator": (random.normal(2, 1, 200), random.normal(0, 1, 200))}
-    found = privacy(cases(400, 7), real, training, losses)
+    found = privacy(cases(400, 7), real, losses, training=training)
     assert set(found.attacks) == {"domias", "reconstruction", "discriminator"}
     assert set(found.control) == {"domias", "reconstruction"}
     assert found.attacks["discriminator"].auc.value > 0.85
@@ -145,7 +145,7 @@ def test_scores_of_a_model_are_judged_beside_the_attacks_on_cases() -> None:
 
 def honest() -> Privacy:
     real, training = audited()
-    return privacy(cases(400, 7), real, training)
+    return privacy(cases(400, 7), real, training=training)
 
 
 def test_the_gate_passes_an_honest_generator_and_says_each_check() -> None:
@@ -173,7 +173,7 @@ def test_a_figure_that_nobody_asks_for_is_not_checked() -> None:
 
 def test_a_memoriser_fails_the_gate() -> None:
     real, training = audited()
-    verdict = judge(Limits(), 0.9, 0.0, privacy(memorised(training, 400, seed=5), real, training))
+    verdict = judge(Limits(), 0.9, 0.0, privacy(memorised(training, 400, seed=5), real, training=training))
     assert {check.figure for check in verdict.failures} >= {
         "membership AUC (domias)",
         "membership AUC (reconstruction)",
@@ -183,7 +183,7 @@ def test_a_memoriser_fails_the_gate() -> None:
 def test_attacks_that_would_not_catch_a_memoriser_fail_the_gate() -> None:
     """Five cases of a thousand repeat next to no member: nothing found there means nothing."""
     real, training = audited()
-    found = privacy(cases(5, 8), real, training)
+    found = privacy(cases(5, 8), real, training=training)
     assert [check.figure for check in judge(Limits(), 0.9, 0.0, found).failures] == ["attacks that catch the memoriser"]
 
 
