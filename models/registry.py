@@ -9,9 +9,10 @@ from jobs.kinds import Kind
 from models.data.kind import KIND as DATASET
 from models.diagnosis.kind import KIND as DIAGNOSIS
 from models.prediction.kind import KIND as PREDICTION
+from models.synthesis.kind import KIND as SYNTHESIS
 from models.training.kind import KIND as TRAINING
 
-KINDS = (DIAGNOSIS, PREDICTION, DATASET, TRAINING)
+KINDS = (DIAGNOSIS, PREDICTION, SYNTHESIS, DATASET, TRAINING)
 
 ENTRY_POINTS = "medjobs.kinds"
 """Entry-point group in which another package declares a `jobs.kinds.Kind`."""

@@ -29,7 +29,7 @@ from models.training.together import spawned
 MEASURED = frozenset({"seconds", "rest_s"})
 """Entries of a plan that a clock made; they stand in provenance and manifest."""
 
-SVG, JSON, MARKDOWN = "image/svg+xml", "application/json", "text/markdown"
+SVG, PNG, JSON, MARKDOWN = "image/svg+xml", "image/png", "application/json", "text/markdown"
 
 
 def run(work: Work) -> Finished:
@@ -108,7 +108,7 @@ def completed(made: NewVersion, session: Session, params: TrainingParams) -> dic
 
 
 def artifacts(session: Session, files: Mapping[str, bytes]) -> tuple[NewArtifact, ...]:
-    """Curves in three forms, the card, and the plots among the version's files."""
+    """Curves in three forms, the card, the plots among the version's files, and the pictures of it learning."""
     curves = session.curves
     name, events = curves.event_file()
     found = [
@@ -118,6 +118,7 @@ def artifacts(session: Session, files: Mapping[str, bytes]) -> tuple[NewArtifact
         NewArtifact("card.md", MARKDOWN, files["card.md"]),
     ]
     found += [NewArtifact(name, SVG, content) for name, content in sorted(files.items()) if name.endswith(".svg")]
+    found += [NewArtifact(name, PNG, content) for name, content in session.pictures.files().items()]
     return tuple(found)
 
 

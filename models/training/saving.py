@@ -44,6 +44,7 @@ class Saved:
         self.fits: dict[str, bytes] = {}
         self.stages: dict[str, dict[str, bytes]] = {}
         self.curves: Mapping[str, Any] = {}
+        self.pictures: dict[str, bytes] = {}
         self.now: Now | None = None
         self._saved_at, self._pause_s = time.monotonic(), EVERY_S[0]
         found = checkpoints.newest()
@@ -67,6 +68,7 @@ class Saved:
         files = {f"fit-{n}.safetensors": content for n, content in enumerate(self.fits.values())}
         for n, stage in enumerate(self.stages.values()):
             files |= {f"stage-{n}-{k}": content for k, content in enumerate(stage.values())}
+        files |= {f"picture-{n}": content for n, content in enumerate(self.pictures.values())}
         if now is not None:
             files["now.safetensors"] = now.content
         manifest = {
@@ -76,6 +78,7 @@ class Saved:
             "fits": list(self.fits),
             "stages": {label: list(stage) for label, stage in self.stages.items()},
             "curves": self.curves,
+            "pictures": list(self.pictures),
             "now": None if now is None else {"label": now.label, "said": now.said},
         }
         self._checkpoints.save(files, manifest)
@@ -87,6 +90,7 @@ class Saved:
         self.fits = {label: files[f"fit-{n}.safetensors"] for n, label in enumerate(manifest["fits"])}
         for n, (label, names) in enumerate(manifest["stages"].items()):
             self.stages[label] = {name: files[f"stage-{n}-{k}"] for k, name in enumerate(names)}
+        self.pictures = {name: files[f"picture-{n}"] for n, name in enumerate(manifest.get("pictures", ()))}
         if manifest["now"] is not None:
             self.now = Now(manifest["now"]["label"], files["now.safetensors"], manifest["now"]["said"])
 

@@ -19,6 +19,7 @@ from models.data.canonical import AnySet, fingerprint
 from models.training.curves import Curves
 from models.training.local import LocalWork
 from models.training.loop import Loop
+from models.training.pictures import Pictures
 from models.training.plan import Plan, measured, settled
 from models.training.ranks import Ranks
 from models.training.reporting import Reporter
@@ -49,7 +50,7 @@ class Session:
         self._ranks = ranks or Ranks()
         self._began = time.monotonic() if began is None else began
         self._saved = Saved(work.checkpoints, digest(self._configuration()), work.log)
-        self._report = Reporter(work, Curves(self._saved.curves))
+        self._report = Reporter(work, Curves(self._saved.curves), Pictures(self._saved.pictures))
         self._plan: Plan | None = None
         self._left: list[str] = []
 
@@ -67,6 +68,11 @@ class Session:
     def curves(self) -> Curves:
         """Every curve so far."""
         return self._report.curves
+
+    @property
+    def pictures(self) -> Pictures:
+        """Every picture so far."""
+        return self._report.pictures
 
     @property
     def planned(self) -> Plan:
@@ -147,6 +153,7 @@ class Session:
         if now is not None and now.label == label:
             standing = restore(stepper, now.content, now.said)
         self.curves.forget_after(label, standing.step)
+        self.pictures.forget_after(label, standing.step)
 
         def save(at_once: bool) -> None:
             if ranks.rank == 0 and (at_once or self._saved.due()):
@@ -186,7 +193,7 @@ class Session:
 
     def _save(self, now: Now | None) -> None:
         if self._ranks.rank == 0:
-            self._saved.curves = self.curves.as_json()
+            self._saved.curves, self._saved.pictures = self.curves.as_json(), self.pictures.files()
             self._saved.save(now)
 
     def _configuration(self) -> dict[str, Any]:
