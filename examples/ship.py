@@ -51,6 +51,13 @@ MODELS = {
         ("sequences/physionet2012-set-a.tar.xz", "sequences/physionet2012-outcomes-a.txt"), "stack",
     ),
     "pbc-survival": Shipped("prediction", "pbc2", ("sequences/pbc2.csv",), "discrete-time-survival"),
+    "chest-gan": Shipped(
+        "synthesis", "medmnist", ("imaging/pneumoniamnist.npz",), "chest-gan",
+        {
+            "classes": ["normal", "pneumonia"], "positive": "pneumonia", "fit": "centre-square",
+            "modalities": ["CR", "DX"],
+        },
+    ),
 }  # fmt: skip
 
 

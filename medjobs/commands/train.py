@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--watch", is_flag=True, help="Follow it with its curves, and show the figures at the end.")
 @click.option("--json", "raw", is_flag=True, help="Print the job, or with --watch the new version, as JSON.")
 def train(kind: str, overrides: Sequence[str], labels: Sequence[str], watch: bool, raw: bool, **chosen: Any) -> int:
-    """Train a model of KIND (diagnosis, prediction) on a data set and register it as a version.
+    """Train a model of KIND (diagnosis, prediction, synthesis) on a data set and register it as a version.
 
     The new version is the model's `candidate`; `medjobs models promote` puts it into production. Ctrl-C leaves the
     training running. The exit code is that of the job.

@@ -24,7 +24,7 @@ from models.synthesis.sheet import sheet
 from models.training.randomness import generator
 from models.training.task import Task
 
-LOOKED_AT, BLOCKS = 256, 8
+LOOKED_AT, BLOCKS = 128, 8
 """Real and drawn images that are looked at after an epoch, and blocks of the KID; the card's figures are of more."""
 
 MONITOR = "negative_kid"

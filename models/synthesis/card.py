@@ -17,10 +17,10 @@ def card(manifest: Mapping[str, Any]) -> str:
     parts = [
         f"# {manifest['name']}",
         f"{manifest['summary']} {DISCLAIMER}",
-        f"Classes: {', '.join(manifest['classes'])}. Every image that it draws is marked as synthetic.",
+        f"Classes: {', '.join(manifest['classes'])}. Whatever it draws is marked as synthetic.",
         *(f"## {title}\n\n{said.get(key) or 'Not stated.'}" for key, title in WORDS.items()),
         "## Data",
-        f"{data['source']} ({counts} images), fingerprint `{data['fingerprint']}`. Licence: {data['license']}.",
+        f"{data['source']} ({counts} {tables.draws(manifest)}), fingerprint `{data['fingerprint']}`. Licence: {data['license']}.",
         "## Gate",
         tables.verdict(manifest),
         *figures(manifest),
@@ -28,7 +28,7 @@ def card(manifest: Mapping[str, Any]) -> str:
         " ".join(manifest["health"]) or "No mode collapse, no divergence, and a discriminator that knows nobody.",
         "## Making it again",
         f"Run the training job again (`medjobs verify JOB`): seed {manifest['seeds'][0]}; equal threads, instruction "
-        "set and libraries give equal weights. The discriminator is not kept: it knows its training images best.",
+        "set and libraries give equal weights. The discriminator is not kept: it knows best what it was trained on.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -43,7 +43,7 @@ def figures(manifest: Mapping[str, Any]) -> Iterator[str]:
     for title, (head, rows) in titled.items():
         listed = list(rows)
         yield f"## {title}"
-        yield _table(tuple(head), listed) if listed else "Not measured: there are too few images."
+        yield _table(tuple(head), listed) if listed else "Not measured: there is too little data."
     yield from tables.notes(manifest)
 
 

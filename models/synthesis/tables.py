@@ -21,10 +21,11 @@ def quality(manifest: Mapping[str, Any]) -> Iterator[Row]:
     yield "coverage (1 is best)", *_two(own, floor, "coverage", "coverage"), number(plain.get("coverage"))
     yield "density (about 1)", *_two(own, floor, "coverage", "density"), number(plain.get("density"))
     yield "kernel inception distance", *_two(own, floor, "kid", "value"), number(plain.get("kid"))
-    radiomic = (number(own["radiomic"]), number(floor["radiomic"]), number(plain.get("radiomic_distance")))
-    yield "Frechet distance of radiomic features", *radiomic
+    if "radiomic" in own:  # of images; patients have none
+        radiomic = (number(own["radiomic"]), number(floor["radiomic"]), number(plain.get("radiomic_distance")))
+        yield "Frechet distance of radiomic features", *radiomic
     for label, name in enumerate(manifest["classes"]):
-        mine, real = own["classes"].get(str(label)), floor["classes"].get(str(label))
+        mine, real = (one.get("classes", {}).get(str(label)) for one in (own, floor))
         if mine is not None and real is not None:
             yield f"coverage within {name}", number(mine["coverage"]), number(real["coverage"]), ""
 
@@ -34,7 +35,12 @@ def usefulness(manifest: Mapping[str, Any]) -> Iterator[Row]:
     useful = manifest.get("usefulness")
     if useful is None:
         return
-    words = {"tstr": "trained on drawn images (TSTR)", "trtr": "trained on real images (TRTR)", "drop": "difference"}
+    drawn = draws(manifest)
+    words = {
+        "tstr": f"trained on drawn {drawn} (TSTR)",
+        "trtr": f"trained on real {drawn} (TRTR)",
+        "drop": "difference",
+    }
     for key, said in words.items():
         one = useful[key]
         yield said, number(one["value"]), f"{number(one['low'])} to {number(one['high'])}"
@@ -53,37 +59,45 @@ def privacy(manifest: Mapping[str, Any]) -> Iterator[Row]:
 
 def notes(manifest: Mapping[str, Any]) -> Iterator[str]:
     """What one must know to read the tables."""
+    drawn = draws(manifest)
+    one = drawn.removesuffix("s")
     good, useful, private = (manifest.get(name) for name in ("quality", "usefulness", "privacy"))
     if good is not None:
         yield (
             "Coverage, density and the kernel inception distance are measured on the features of the "
-            f"{good['features']}, {good['generated']['n']} drawn images against {good['reference']} real ones: they "
-            "compare with nothing that was measured on other features. The floor is what other real images reach at "
+            f"{good['features']}, {good['generated']['n']} drawn {drawn} against {good['reference']} real ones: they "
+            f"compare with nothing that was measured on other features. The floor is what other real {drawn} reach at "
             "the same numbers."
         )
     if useful is not None:
         yield (
             f"TSTR and TRTR: {useful['classifier']}, {len(useful['seeds'])} seeds, trained on {useful['synthetic']} "
-            f"drawn or {useful['real']} real images and tested on {useful['n']} real ones of the {useful['part']} part."
+            f"drawn or {useful['real']} real {drawn} and tested on {useful['n']} real ones of the {useful['part']} part."
         )
     if private is not None:
-        sizes = {one["n"] for one in private["attacks"].values()}
+        sizes = {attack["n"] for attack in private["attacks"].values()}
         ratio, nearer = private["nearness"]["ratio"], private["nearness"]["nearer"]
         yield (
-            f"Attacks on {max(sizes, default=0)} training images and as many others, with {private['generated']} drawn "
-            "images in the attacker's hands; chance is an AUC of 0.5. A screen and no proof: the nearest training image "
+            f"Attacks on {max(sizes, default=0)} training {drawn} and as many others, with {private['generated']} drawn "
+            f"{drawn} in the attacker's hands; chance is an AUC of 0.5. A screen, no proof: the nearest training {one} "
             f"is {ratio:.2f} times as far from a drawn one as the nearest other; of the drawn ones {spanned(nearer)} "
-            "are nearer to a training image."
+            f"are nearer to a training {one}."
         )
 
 
 def verdict(manifest: Mapping[str, Any]) -> str:
-    """Whether its images may leave, in a sentence."""
+    """Whether what it draws may leave, in a sentence."""
+    drawn = draws(manifest)
     gate = manifest.get("gate") or {}
     if gate.get("passed"):
-        return "The gate is passed: its images may leave the system, marked as synthetic."
+        return f"The gate is passed: its {drawn} may leave the system, marked as synthetic."
     said = "; ".join(gate.get("failures") or ["nothing was measured"])
-    return f"The gate is NOT passed, and no image may leave the system: {said}."
+    return f"The gate is NOT passed, and no {drawn.removesuffix('s')} may leave the system: {said}."
+
+
+def draws(manifest: Mapping[str, Any]) -> str:
+    """What the generator draws: images or patients."""
+    return str(manifest.get("draws", "images"))
 
 
 def number(value: Any) -> str:
