@@ -14,13 +14,14 @@ def card(manifest: Mapping[str, Any]) -> str:
     """Return the card's text."""
     said, data = manifest["card"], manifest["data"]
     counts = ", ".join(f"{name} {count}" for name, count in data["counts"].items())
+    counted = f"{counts} {tables.draws(manifest)}"
     parts = [
         f"# {manifest['name']}",
         f"{manifest['summary']} {DISCLAIMER}",
         f"Classes: {', '.join(manifest['classes'])}. Whatever it draws is marked as synthetic.",
         *(f"## {title}\n\n{said.get(key) or 'Not stated.'}" for key, title in WORDS.items()),
         "## Data",
-        f"{data['source']} ({counts} {tables.draws(manifest)}), fingerprint `{data['fingerprint']}`. Licence: {data['license']}.",
+        f"{data['source']} ({counted}), fingerprint `{data['fingerprint']}`. Licence: {data['license']}.",
         "## Gate",
         tables.verdict(manifest),
         *figures(manifest),

@@ -71,17 +71,17 @@ def notes(manifest: Mapping[str, Any]) -> Iterator[str]:
         )
     if useful is not None:
         yield (
-            f"TSTR and TRTR: {useful['classifier']}, {len(useful['seeds'])} seeds, trained on {useful['synthetic']} "
-            f"drawn or {useful['real']} real {drawn} and tested on {useful['n']} real ones of the {useful['part']} part."
+            f"TSTR and TRTR: {useful['classifier']}, {len(useful['seeds'])} seeds, trained on {useful['synthetic']} drawn "
+            f"or {useful['real']} real {drawn} and tested on {useful['n']} real ones of the {useful['part']} part."
         )
     if private is not None:
         sizes = {attack["n"] for attack in private["attacks"].values()}
         ratio, nearer = private["nearness"]["ratio"], private["nearness"]["nearer"]
         yield (
-            f"Attacks on {max(sizes, default=0)} training {drawn} and as many others, with {private['generated']} drawn "
-            f"{drawn} in the attacker's hands; chance is an AUC of 0.5. A screen, no proof: the nearest training {one} "
-            f"is {ratio:.2f} times as far from a drawn one as the nearest other; of the drawn ones {spanned(nearer)} "
-            f"are nearer to a training {one}."
+            f"Attacks on {max(sizes, default=0)} training {drawn} and as many others, with {private['generated']} "
+            f"drawn {drawn} in the attacker's hands; chance is an AUC of 0.5. A screen, no proof: the nearest training "
+            f"{one} is {ratio:.2f} times as far from a drawn one as the nearest other; of the drawn ones "
+            f"{spanned(nearer)} are nearer to a training {one}."
         )
 
 
