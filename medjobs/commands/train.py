@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A setting of the recipe; repeatable.")
 @click.option("--name", help="Name of the model.  [default: the data set's]")
 @click.option("--parent", metavar="NAME@VERSION", help="Version to start from.")
+@click.option("--augment-with", metavar="NAME@VERSION", help="Generator whose virtual images join the training part.")
+@click.option("--ratio", type=click.FloatRange(0, 20, min_open=True), help="Virtual images per real one.  [default: 1]")
 @click.option("--seed", type=int, help="Seed of every random choice.  [default: drawn]")
 @click.option("--devices", type=click.IntRange(1), help="GPUs to train on.  [default: 1]")
 @click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="A label of your own; repeatable.")

@@ -15,9 +15,10 @@ from jobs.kinds import resolve
 from jobs.predicting import NewArtifact
 from jobs.running import Finished, Work
 from jobs.training import NewVersion
-from models.data.canonical import load
+from models.data.canonical import AnySet, ImageSet, load
 from models.data.published import PUBLISHED
 from models.registry import kinds
+from models.synthesis import mixing
 from models.training.card import card
 from models.training.environment import environment, installed, repeatable
 from models.training.kind import TrainingParams
@@ -55,19 +56,26 @@ def run(work: Work) -> Finished:
 def train(work: Work, params: TrainingParams, ranks: Ranks, began: float | None = None) -> tuple[Session, NewVersion]:
     """Call the trainer of the kind, on whatever rank this is."""
     dataset = work.datasets["dataset"]
-    session = Session(
-        work,
-        load(dataset.folder),
-        dataset,
-        params.settings(),
-        work.versions.get("parent"),
-        params.minutes,
-        ranks,
-        began,
-    )
+    data, virtual = _augmented(load(dataset.folder), work, params)
+    parent, settings = work.versions.get("parent"), params.settings()
+    session = Session(work, data, dataset, settings, parent, params.minutes, ranks, began, virtual)
     made: NewVersion = resolve(kinds()[params.kind].trainer or "")(session)
     work.progress(1.0, "finished", f"a version of {made.name}")
     return session, made
+
+
+def _augmented(data: AnySet, work: Work, params: TrainingParams) -> tuple[AnySet, dict[str, Any] | None]:
+    """The data set with the virtual images that were asked for, and what the manifest says of them."""
+    generator = work.versions.get("augment_with")
+    if generator is None:
+        return data, None
+    assert isinstance(data, ImageSet)
+    more = mixing.mixed(data, generator, params.ratio, work.seed)
+    return more, mixing.described(generator, params.ratio, len(more) - len(data))
+
+
+def _real(session: Session) -> AnySet:
+    return mixing.real(session.data, session.virtual) if isinstance(session.data, ImageSet) else session.data
 
 
 def completed(made: NewVersion, session: Session, params: TrainingParams) -> dict[str, Any]:
@@ -93,7 +101,8 @@ def completed(made: NewVersion, session: Session, params: TrainingParams) -> dic
         "name": dataset.name,
         "fingerprint": dataset.fingerprint,
         "format": dataset.format,
-        "counts": session.data.counts(),
+        "counts": _real(session).counts(),
+        "virtual": session.virtual,
         **PUBLISHED.get(dataset.format, {}),
         **(made.manifest.get("data") or {}),
     }
@@ -155,5 +164,6 @@ def _command(params: TrainingParams, seed: int) -> str:
     words += [f"--minutes {params.minutes:g}"] if params.minutes is not None else []
     words += [f"--devices {params.devices}"] if params.devices > 1 else []
     words += [f"--parent {params.parent}"] if params.parent is not None else []
+    words += [f"--augment-with {params.augment_with} --ratio {params.ratio:g}"] if params.augment_with else []
     words += [f"--set {shlex.quote(f'{name}={json.dumps(value)}')}" for name, value in params.overrides.items()]
     return " ".join(words)

@@ -42,10 +42,12 @@ class Session:
     def __init__(
         self, work: Work, data: AnySet, dataset: DataSet, recipe: Recipe, parent: ModelVersion | None = None,
         minutes: float | None = None, ranks: Ranks | None = None, began: float | None = None,
+        virtual: dict[str, Any] | None = None,
     ) -> None:  # fmt: skip
-        """`began`: the moment, by time.monotonic(), from which `minutes` count."""
+        """`began`: the moment, by time.monotonic(), from which `minutes` count. `virtual`: which generator drew how
+        many of the training images; None: all cases are real."""
         self.work, self.data, self.dataset, self.recipe, self.parent = work, data, dataset, recipe, parent
-        self.seed, self.device, self.minutes = work.seed, work.device, minutes
+        self.seed, self.device, self.minutes, self.virtual = work.seed, work.device, minutes, virtual
         self.name = str(getattr(work.params, "name", None) or dataset.name)
         self._ranks = ranks or Ranks()
         self._began = time.monotonic() if began is None else began
@@ -206,6 +208,7 @@ class Session:
             "seed": self.seed,
             "minutes": self.minutes,
             "devices": self._ranks.world,
+            **({"virtual": self.virtual} if self.virtual is not None else {}),
         }
 
 

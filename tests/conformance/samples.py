@@ -60,12 +60,20 @@ def made_up_prediction(folder: Path) -> ModelVersion:
     return version(folder)
 
 
+def untrained_generator(folder: Path) -> ModelVersion:
+    """Loads torch, so its module is imported only here."""
+    from tests.synthetic_shapes import version
+
+    return version(folder, name="chest-gan")
+
+
 SAMPLES: dict[str, Sample] = {
     "dataset": Sample(small_set),
     "diagnosis": Sample(chest, params={"explain": True}),
     "prediction": Sample(
         lambda number: json.dumps(icu(number + 1)).encode(), b"neither JSON nor a table", version=made_up_prediction
     ),
+    "synthesis": Sample(params={"count": 6, "format": "dicom"}, version=untrained_generator),
     "training": Sample(
         params={
             "kind": "diagnosis",

@@ -243,8 +243,12 @@ def own(result: Result) -> list[dict[str, Any]]:
 def test_a_long_job_depends_on_its_seed_alone(long_kind: Kind, stack: Stack) -> None:
     given = sample(long_kind)
     pins = {} if given.cases is None else {"dataset": ready(stack, given.params["dataset"], given.cases())}
+    version = registered(stack, version_of(long_kind))
+    model: dict[str, Any] = {} if version is None else {"model_name": version.name, "model_version": version.version}
     stack.worker("long")
-    jobs = [stack.new([], long_kind.name, "long", params=given.params, seed=seed, pins=pins) for seed in (1, 1, 2)]
+    jobs = [
+        stack.new([], long_kind.name, "long", params=given.params, seed=seed, pins=pins, **model) for seed in (1, 1, 2)
+    ]
     ids = stack.submit(*jobs)
     assert {view.state for view in stack.wait(ids, 300)} == {"succeeded"}
     first, again, other = (Result.model_validate(stack.result(job_id)) for job_id in ids)
