@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.kinds import Kind, Params
 from models.synthesis.recipes import RECIPES
+from models.synthesis.sequence_recipes import SequenceGanRecipe
 
 MOST = 50_000
 
@@ -23,8 +24,10 @@ class SynthesisParams(Params):
     class_: str | None = Field(
         default=None, alias="class", max_length=100, description="A class of the generator; null: all of them in turn."
     )
-    format: Literal["npz", "png", "dicom"] = Field(
-        default="npz", description="One npz of arrays; or a zip of PNG or DICOM (Secondary Capture) files."
+    format: Literal["npz", "png", "dicom", "json", "csv"] = Field(
+        default="npz",
+        description="One npz of arrays; or a zip: of pictures as PNG or DICOM (Secondary Capture), of patients as JSON "
+        "or CSV tables.",
     )
 
 
@@ -33,7 +36,7 @@ class SynthesisItem(BaseModel):
 
     count: int
     classes: dict[str, int] = Field(description="Pictures by class.")
-    format: Literal["npz", "png", "dicom"]
+    format: Literal["npz", "png", "dicom", "json", "csv"]
     file: str = Field(description="The artifact that holds the pictures; sheet.png shows the first of them.")
     sha256: str = Field(pattern="^[0-9a-f]{64}$", description="Of that file: equal jobs give equal files.")
     synthetic: Literal[True] = True
@@ -45,7 +48,7 @@ class SynthesisItem(BaseModel):
 
 KIND = Kind(
     name="synthesis",
-    summary="A trained generator to virtual images of a class, marked as synthetic, with quality and privacy figures.",
+    summary="A trained generator to virtual images or patients, marked as synthetic, with quality and privacy figures.",
     params=SynthesisParams,
     item=SynthesisItem,
     files=False,
@@ -58,6 +61,6 @@ KIND = Kind(
     shipped=Path(__file__).parent.parent / "shipped",
     timeout_s=4 * 3600.0,
     trainer="models.synthesis.trainer:train",
-    recipes=RECIPES,
-    formats=("images",),
+    recipes={**RECIPES, "sequence-gan": SequenceGanRecipe},
+    formats=("images", "sequences"),
 )

@@ -17,6 +17,7 @@ import numpy as np
 from models.data.canonical import SequenceSet, dump
 from models.prediction.examples import table
 from models.synthesis.export import zipped
+from models.synthesis.wording import MARK
 
 
 def as_patients(data: SequenceSet) -> Iterator[dict[str, Any]]:
@@ -58,12 +59,13 @@ def tables(data: SequenceSet, names: Sequence[str]) -> bytes:
     return zipped((name, text.encode()) for name, text in files.items())
 
 
-def arrays(data: SequenceSet) -> bytes:
-    """Return an npz of the columns, as models/data/canonical.py stores a set, with the names of variables."""
+def arrays(data: SequenceSet, names: Sequence[str]) -> bytes:
+    """Return an npz of the columns, as models/data/canonical.py stores a set, with the names of what they hold."""
     content = dump(data)["data.npz"]
     with np.load(io.BytesIO(content), allow_pickle=False) as stored:
         found: dict[str, Any] = {name: stored[name] for name in stored.files}
     found |= {"variables": np.array(data.variables), "statics": np.array(data.statics)}
+    found |= {"patients": np.array(names), "note": np.array(MARK)}
     out = io.BytesIO()
     np.savez_compressed(out, allow_pickle=False, **found)
     return out.getvalue()

@@ -27,6 +27,7 @@ def render(report: Report) -> str:
         summary=manifest.get("summary", ""),
         sheet=source,
         mark=MARK,
+        draws=tables.draws(manifest),
         verdict=tables.verdict(manifest),
         passed=(manifest.get("gate") or {}).get("passed", False),
         tables=[

@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from jobs.errors import ExportRefused, ModelUnusable
+from jobs.errors import ExportRefused, InputError, ModelUnusable
 from jobs.predicting import ModelVersion, NewArtifact
 from jobs.running import Finished, Stop, Work
+from models.synthesis import patient_runner
 from models.synthesis.drawing import Generator, load
 from models.synthesis.export import NPZ, ZIP, Origin, dicoms, npz, pngs
 from models.synthesis.kind import SynthesisParams
@@ -41,6 +42,10 @@ def run(work: Work) -> Finished:
     if version is None:
         raise ModelUnusable("A synthesis job needs a generator; name one as the job's model.")
     check_gate(version)
+    if version.manifest.get("draws") == "patients":
+        return patient_runner.run(work, params, version)
+    if params.format in ("json", "csv"):
+        raise InputError("This generator draws pictures, not patients; format is one of: npz, png, dicom.")
     generator = load(version)
     labels, places = asked(generator, params)
     threads = torch.get_num_threads()

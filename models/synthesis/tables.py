@@ -71,8 +71,8 @@ def notes(manifest: Mapping[str, Any]) -> Iterator[str]:
         )
     if useful is not None:
         yield (
-            f"TSTR and TRTR: {useful['classifier']}, {len(useful['seeds'])} seeds, trained on {useful['synthetic']} drawn "
-            f"or {useful['real']} real {drawn} and tested on {useful['n']} real ones of the {useful['part']} part."
+            f"TSTR and TRTR: {useful['classifier']}, {len(useful['seeds'])} seeds, trained on {useful['synthetic']} "
+            f"drawn or {useful['real']} real {drawn}, tested on {useful['n']} real ones of the {useful['part']} part."
         )
     if private is not None:
         sizes = {attack["n"] for attack in private["attacks"].values()}

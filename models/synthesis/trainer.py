@@ -13,11 +13,13 @@ import numpy as np
 
 from jobs.errors import DatasetInvalid, InputError
 from jobs.training import NewVersion
-from models.data.canonical import TEST, TRAIN, VALIDATION, ImageSet
+from models.data.canonical import TEST, TRAIN, VALIDATION, ImageSet, SequenceSet
+from models.synthesis import sequence_trainer
 from models.synthesis.adversarial import GanTask
 from models.synthesis.health import findings
 from models.synthesis.networks import Gan
 from models.synthesis.recipes import DcganRecipe, SynthesisRecipe
+from models.synthesis.sequence_recipes import SequenceGanRecipe
 from models.synthesis.version import Trained, described
 from models.training.session import Session
 from models.training.task import Planned
@@ -41,10 +43,14 @@ class Parts:
 
 def train(session: Session) -> NewVersion:
     """Train the recipe's GAN and the simple one beside it, and describe the generator. Raises `Stop`."""
-    recipe = cast(SynthesisRecipe, session.recipe)
     if session.parent is not None:
         raise InputError("A generator is trained from the start: its discriminator is not kept. Leave parent out.")
-    parts = parted(cast(ImageSet, session.data))
+    if isinstance(session.recipe, SequenceGanRecipe) and isinstance(session.data, SequenceSet):
+        return sequence_trainer.train(session)
+    if not isinstance(session.recipe, SynthesisRecipe) or not isinstance(session.data, ImageSet):
+        raise InputError("The recipe sequence-gan draws patients from a data set of sequences, all others draw images.")
+    recipe = session.recipe
+    parts = parted(session.data)
     fits = planned(recipe, parts)
     session.plan(fits, PER_IMAGE_S * (len(parts.train) + recipe.checked) + FIXED_S if session.minutes else None)
     gans = {label: cast(Gan, session.fit(label, one.task, one.epochs)) for label, one in fits.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import zipfile
@@ -14,7 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from jobs.errors import DatasetInvalid, InputError
+from jobs.errors import DatasetInvalid, ExportRefused, InputError, LimitExceeded, ModelUnusable
+from jobs.predicting import ModelVersion
+from jobs.results import Report
 from jobs.training import NewVersion
 from models.data.canonical import TRAIN, SequenceSet
 from models.data.formats import sequences
@@ -24,16 +27,22 @@ from models.prediction.encoding import Encoder, Scale
 from models.prediction.patients import parse
 from models.prediction.splitting import split
 from models.prediction.version import contract
-from models.synthesis import patient_figures, sequence_trainer, virtual_patients
+from models.synthesis import patient_figures, sequence_trainer, trainer, virtual_patients
 from models.synthesis.emission import Emission, Habit, digits, written
+from models.synthesis.kind import SynthesisItem, SynthesisParams
 from models.synthesis.mmd import Discrepancy
 from models.synthesis.patient_export import as_patients, jsons, tables
+from models.synthesis.recipes import SynthesisRecipe
+from models.synthesis.report import render
+from models.synthesis.runner import run
 from models.synthesis.sequence_networks import Course, SequenceGan, Sizes, summary
 from models.synthesis.sequence_recipes import SequenceGanRecipe
 from models.synthesis.sequence_task import PatientGanTask, course
 from models.synthesis.virtual_patients import PatientGenerator, from_manifest, named
 from models.training import plan
+from models.training.local import LocalWork
 from models.training.session import Session
+from tests.diagnosis_data import bright_or_dark
 from tests.sequence_sets import binary_set, survival_set
 
 SMALL = SequenceGanRecipe(bins=6, hidden=8, noise=4, epochs=2, batch=16, checked=60, judge_rounds=10)
@@ -299,3 +308,97 @@ def test_weights_that_do_not_fit_are_an_error(made: NewVersion) -> None:
         virtual_patients.from_manifest(
             made.files["weights.safetensors"], {**made.manifest, "network": {"name": "sequence-gan", "config": config}}
         )
+
+
+def version(folder: Path, made: NewVersion, **changes: object) -> ModelVersion:
+    """The trained generator on disk, past its gate unless `changes` say otherwise."""
+    content = made.files["weights.safetensors"]
+    (folder / "weights.safetensors").write_bytes(content)
+    gate = {**made.manifest["gate"], "passed": True, "failures": []}
+    manifest = {**made.manifest, "gate": gate, **changes}
+    return ModelVersion("virtual-patients", 1, "synthesis", folder, manifest)
+
+
+class Job(LocalWork):
+    """A job of a generator of patients."""
+
+    def __init__(self, model: ModelVersion, seed: int = 7, **params: object) -> None:
+        super().__init__(seed)
+        self.params = SynthesisParams.model_validate(params)
+        self.model = model
+
+
+@pytest.mark.parametrize("form", ["npz", "json", "csv"])
+def test_a_job_draws_the_patients_that_the_generator_draws(
+    made: NewVersion, generator: PatientGenerator, tmp_path: Path, form: str
+) -> None:
+    done = run(Job(version(tmp_path, made), count=130, format=form))
+    item = SynthesisItem.model_validate(done.items[0])
+    files = {one.name: one.content for one in done.artifacts}
+    assert item.classes == {"no": 65, "yes": 65}
+    assert hashlib.sha256(files[item.file]).hexdigest() == item.sha256
+    assert files["sheet.png"][:4] == b"\x89PNG"
+    wanted = generator.draw([0, 1] * 65, [n // 2 for n in range(130)], 7)
+    if form == "npz":
+        with np.load(io.BytesIO(files[item.file]), allow_pickle=False) as stored:
+            assert np.array_equal(stored["value"], wanted.value)
+            assert np.array_equal(stored["subject"], wanted.subject)
+            assert stored["variables"].tolist() == list(wanted.variables)
+    if form == "json":
+        with zipfile.ZipFile(io.BytesIO(files[item.file])) as archive:
+            last = json.loads(archive.read("SYNTHETIC-7-1-00065.json"))
+        assert last == list(as_patients(wanted))[129]
+
+
+def test_a_job_of_one_outcome_is_its_series(made: NewVersion, generator: PatientGenerator, tmp_path: Path) -> None:
+    done = run(Job(version(tmp_path, made), count=3, **{"class": "yes"}))
+    assert done.items[0]["classes"] == {"yes": 3}
+    with np.load(io.BytesIO(done.artifacts[1].content), allow_pickle=False) as stored:
+        assert stored["label"].tolist() == [1, 1, 1]
+        assert np.array_equal(stored["value"], generator.draw([1, 1, 1], range(3), 7).value)
+
+
+@pytest.mark.parametrize(
+    ("params", "error", "said"),
+    [
+        ({"format": "dicom"}, InputError, "npz, json, csv"),
+        ({"class": "perhaps"}, InputError, "no, yes"),
+        ({"count": 5001}, LimitExceeded, "5,000 patients"),
+    ],
+)
+def test_what_a_generator_of_patients_cannot_do_is_refused(
+    made: NewVersion, tmp_path: Path, params: dict[str, object], error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        run(Job(version(tmp_path, made), **params))
+
+
+def test_past_the_gate_goes_nothing_that_failed_it(made: NewVersion, tmp_path: Path) -> None:
+    gate = {"passed": False, "failures": ["coverage is 0.100; at least 0.6 is asked for"]}
+    with pytest.raises(ExportRefused, match=r"coverage is 0\.100"):
+        run(Job(version(tmp_path, made, gate=gate), count=1))
+
+
+def test_changed_weights_of_a_generator_of_patients_are_refused(made: NewVersion, tmp_path: Path) -> None:
+    changed = version(tmp_path, made)
+    (tmp_path / "weights.safetensors").write_bytes(made.files["weights.safetensors"] + b"x")
+    with pytest.raises(ModelUnusable, match="differ from the manifest"):
+        run(Job(changed, count=1))
+
+
+def test_a_recipe_for_images_refuses_patients_and_the_other_way_round(real: SequenceSet) -> None:
+    with pytest.raises(InputError, match="sequence-gan draws patients"):
+        trainer.train(Session.local(real, SynthesisRecipe(), seed=0))
+    with pytest.raises(InputError, match="sequence-gan draws patients"):
+        trainer.train(Session.local(bright_or_dark(), SMALL, seed=0))
+
+
+def test_the_report_of_a_job_speaks_of_patients(made: NewVersion, tmp_path: Path) -> None:
+    model = version(tmp_path, made)
+    done = run(Job(model, count=4))
+    sheet = next(one.content for one in done.artifacts if one.name == "sheet.png")
+    result = {"items": done.items, "provenance": {"seed": 7}, "model": {"name": model.name, "version": 1}}
+    page = render(Report({"id": "1"}, result, lambda _: sheet, model.manifest))
+    assert "its patients may leave the system" in page
+    assert "trained on drawn patients (TSTR)" in page
+    assert "4 patients (2 no, 2 yes)" in page
