@@ -398,7 +398,7 @@ def test_the_report_of_a_job_speaks_of_patients(made: NewVersion, tmp_path: Path
     done = run(Job(model, count=4))
     sheet = next(one.content for one in done.artifacts if one.name == "sheet.png")
     result = {"items": done.items, "provenance": {"seed": 7}, "model": {"name": model.name, "version": 1}}
-    page = render(Report({"id": "1"}, result, lambda _: sheet, model.manifest))
+    page = render(Report({"id": "1", "created_at": None, "finished_at": None}, result, lambda _: sheet, model.manifest))
     assert "its patients may leave the system" in page
     assert "trained on drawn patients (TSTR)" in page
     assert "4 patients (2 no, 2 yes)" in page
