@@ -25,9 +25,10 @@ from models.synthesis.drawing import load
 from models.synthesis.recipes import RECIPES, DcganRecipe, SynthesisRecipe
 from models.training import plan
 from models.training.local import LocalWork
+from models.training.run import run
 from models.training.session import Session
 from tests.synthetic_shapes import CLASSES, shapes
-from tests.training_toy import Interrupted
+from tests.training_toy import Interrupted, job
 
 SMALL: dict[str, Any] = {"width": 4, "noise": 8, "batch": 32, "epochs": 2, "checked": 120, "judge_epochs": 1}
 RECIPE = SynthesisRecipe.model_validate({**SMALL, "baseline_epochs": 1})
@@ -159,3 +160,14 @@ def test_a_parent_is_refused(tmp_path: Path) -> None:
     session.parent = ModelVersion("m", 1, "synthesis", tmp_path, {})
     with pytest.raises(InputError, match="Leave parent out"):
         trainer.train(session)
+
+
+@pytest.mark.slow
+def test_two_ranks_train_in_turns_too(tmp_path: Path) -> None:
+    """Given a step whose loss leaves one of the networks out, then the ranks agree on which weights move."""
+    settings = {**SMALL, "epochs": 1, "baseline_epochs": 1}
+    work = job(tmp_path, shapes(), kind="synthesis", recipe="sn-gan", overrides=settings, devices=2)
+    finished = run(work)
+    assert finished.items[0]["plan"]["steps"] == {"gan": 10, "baseline": 10}
+    assert finished.items[0]["curves"]["gan/loss"]["points"] == 10
+    assert finished.version is not None
