@@ -107,13 +107,14 @@ class PatientGanTask(Task):
         return loss
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
-        """Adam, without momentum, at a rate for each network."""
+        """Adam at a rate for each network; momentum for the generator alone, which has a steady goal as well."""
         assert isinstance(network, SequenceGan)
-        groups = [
-            {"params": list(network.generator.parameters()), "lr": self.recipe.learning_rate},
-            {"params": list(network.discriminator.parameters()), "lr": self.recipe.judge_rate},
+        recipe, own, judge = self.recipe, network.generator.parameters(), network.discriminator.parameters()
+        groups: list[dict[str, Any]] = [
+            {"params": list(own), "lr": recipe.learning_rate, "betas": (0.5, 0.99)},
+            {"params": list(judge), "lr": recipe.judge_rate, "betas": (0.0, 0.9)},
         ]
-        return torch.optim.Adam(groups, betas=(0.0, 0.9))
+        return torch.optim.Adam(groups)
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """`discrepancy` of drawn patients, and `discriminator_auc`: how well it tells training from other patients."""

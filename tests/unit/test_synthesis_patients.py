@@ -133,12 +133,13 @@ def test_the_discrepancy_is_about_nought_for_the_same_class_and_large_for_the_ot
 
 
 def test_the_discrepancy_is_worked_out_by_hand_for_two_cases() -> None:
-    """Real z-scores -0.7071 and 0.7071 are at squared distance 2, the median; drawn ones lie on top of them."""
+    """Real z-scores -a and a with a = 0.7071, and the drawn ones lie on top of them: within and across are known."""
     x, y = torch.tensor([[0.0], [1.0]]), torch.zeros(2, dtype=torch.long)
     found = Discrepancy.fit(x, y, 1, 10)
-    apart = float(torch.exp(-1 / torch.tensor([0.2, 0.5, 1.0, 2.0, 5.0]) * 2 / found.median[0]).mean())
+    gaussian = float(torch.exp(-2 / found.median[0] / torch.tensor([0.2, 0.5, 1.0, 2.0, 5.0])).mean())
+    apart, same = gaussian - 0.5, 1 + 0.5
     assert found.within[0] == pytest.approx(apart)
-    assert float(found(x, y)) == pytest.approx(apart - 2 * (1 + apart) / 2 + apart, abs=1e-6)
+    assert float(found(x, y)) == pytest.approx(apart - 2 * (apart + same) / 2 + apart, abs=1e-5)
 
 
 def test_decimals_are_those_that_the_values_have() -> None:
@@ -398,7 +399,8 @@ def test_the_report_of_a_job_speaks_of_patients(made: NewVersion, tmp_path: Path
     done = run(Job(model, count=4))
     sheet = next(one.content for one in done.artifacts if one.name == "sheet.png")
     result = {"items": done.items, "provenance": {"seed": 7}, "model": {"name": model.name, "version": 1}}
-    page = render(Report({"id": "1", "created_at": None, "finished_at": None}, result, lambda _: sheet, model.manifest))
+    job = {"id": "1", "labels": {}, "created_at": "2026-01-01", "finished_at": "2026-01-02"}
+    page = render(Report(job, result, lambda _: sheet, model.manifest))
     assert "its patients may leave the system" in page
     assert "trained on drawn patients (TSTR)" in page
     assert "4 patients (2 no, 2 yes)" in page
