@@ -14,7 +14,9 @@ there is what a hospital would have that shares a generator and no images.
 from __future__ import annotations
 
 import argparse
+import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +44,7 @@ from models.training.stepping import Stepper
 
 FRACTIONS = (0.05, 0.10, 0.25, 1.0)
 WAYS = ("as they are", "usual augmentation", "virtual images", "both")
+VIRTUAL = ("virtual images", "both")
 AGAIN = 77
 """Seed of the pictures that are measured again."""
 
@@ -56,6 +59,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300, help="steps of each classifier (default %(default)s)")
     parser.add_argument("--ratio", type=float, default=1.0, help="virtual images per real one (default %(default)s)")
     parser.add_argument("--count", type=int, default=2000, help="pictures measured again (default %(default)s)")
+    parser.add_argument("--keep", type=Path, help="JSON file of the classifiers' AUCs, which are not trained again")
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
@@ -64,7 +68,7 @@ def main() -> None:
     if chosen.what == "figures":
         figures(data, chosen.count, chosen.seeds)
     else:
-        augment(data, chosen.seeds, chosen.steps, chosen.ratio)
+        augment(data, chosen.seeds, Arms(chosen.steps, chosen.ratio, chosen.keep))
 
 
 def figures(data: ImageSet, count: int, seeds: int) -> None:
@@ -124,37 +128,19 @@ def flat(images: NDArray[np.uint8]) -> NDArray[np.float64]:
     return images.reshape(len(images), -1).astype(np.float64)
 
 
-def augment(data: ImageSet, seeds: int, steps: int, ratio: float) -> None:
-    """Print the AUC of each way at each fraction, and the paired differences from the usual augmentation."""
-    train, validation, test = (data.take(data.part(which)) for which in (TRAIN, VALIDATION, TEST))
-    print(f"AUC on {len(test)} test images, mean of {seeds} seeds; cnn-basic, {steps} steps, ratio {ratio:g}")
-    print(f"{'real images':<14}" + "".join(f"{way:<22}" for way in WAYS) + "virtual - usual (each seed)")
-    for fraction in FRACTIONS:
-        rows = []
-        for seed in range(seeds):
-            some = part_of(train, fraction, seed)
-            rows.append([auc(some, validation, test, way, ratio, steps, seed) for way in WAYS])
-            print(f"  {fraction:.0%}, seed {seed}: " + "  ".join(f"{value:.4f}" for value in rows[-1]), flush=True)
-        found = np.array(rows)
-        gain = found[:, WAYS.index("virtual images")] - found[:, WAYS.index("usual augmentation")]
-        shown = "".join(f"{mean:.4f}{'':<16}" for mean in found.mean(axis=0))
-        each = ", ".join(f"{one:+.4f}" for one in gain)
-        print(f"{len(some):>5} ({fraction:.0%})".ljust(14) + f"{shown}{gain.mean():+.4f} ({each})", flush=True)
+@dataclass
+class Arms:
+    """How each classifier is trained, and where its AUC is kept."""
 
+    steps: int
+    ratio: float
+    keep: Path | None = None
 
-def part_of(train: ImageSet, fraction: float, seed: int) -> ImageSet:
-    """A fraction of the real images of each class, drawn by the seed."""
-    random = np.random.default_rng(seed)
-    chosen = [
-        random.permutation(np.flatnonzero(train.labels == label))[: round(fraction * (train.labels == label).sum())]
-        for label in range(len(train.classes))
-    ]
-    return train.take(np.sort(np.concatenate(chosen)))
-
-
-def auc(some: ImageSet, validation: ImageSet, test: ImageSet, way: str, ratio: float, steps: int, seed: int) -> float:
+    def auc(data: ImageSet, fraction: float, way: str, ratio: float, steps: int, seed: int) -> float:
     """Train one classifier one way; its AUC on the test part."""
-    if way in ("virtual images", "both"):
+    train, validation, test = (data.take(data.part(which)) for which in (TRAIN, VALIDATION, TEST))
+    some = part_of(train, fraction, seed)
+    if way in VIRTUAL:
         labels = np.sort(np.random.default_rng(seed).choice(some.labels, round(ratio * len(some))))
         some = joined(some, load(shipped()).draw(labels.tolist(), range(len(labels)), seed), labels)
     usual = Augmentation() if way in ("usual augmentation", "both") else None
