@@ -136,7 +136,46 @@ class Arms:
     ratio: float
     keep: Path | None = None
 
-    def auc(data: ImageSet, fraction: float, way: str, ratio: float, steps: int, seed: int) -> float:
+    def auc(self, data: ImageSet, fraction: float, way: str, seed: int) -> float:
+        """The AUC on the test part of one classifier, trained or remembered."""
+        known = json.loads(self.keep.read_text()) if self.keep is not None and self.keep.exists() else {}
+        virtual = [self.ratio] if way in VIRTUAL else []
+        name = " ".join(map(str, (fraction, way, seed, self.steps, *virtual)))
+        if name not in known:
+            known[name] = trained(data, fraction, way, self.ratio, self.steps, seed)
+            if self.keep is not None:
+                self.keep.write_text(json.dumps(known, indent=1))
+        return float(known[name])
+
+
+def augment(data: ImageSet, seeds: int, arms: Arms) -> None:
+    """Print the AUC of each way at each fraction, and the paired differences from the usual augmentation."""
+    count = len(data.part(TEST))
+    print(f"AUC on {count} test images, mean of {seeds} seeds; cnn-basic, {arms.steps} steps, ratio {arms.ratio:g}")
+    print(f"{'real images':<14}" + "".join(f"{way:<22}" for way in WAYS) + "virtual - usual (each seed)")
+    for fraction in FRACTIONS:
+        rows = []
+        for seed in range(seeds):
+            rows.append([arms.auc(data, fraction, way, seed) for way in WAYS])
+            print(f"  {fraction:.0%}, seed {seed}: " + "  ".join(f"{value:.4f}" for value in rows[-1]), flush=True)
+        found = np.array(rows)
+        gain = found[:, WAYS.index("virtual images")] - found[:, WAYS.index("usual augmentation")]
+        shown = "".join(f"{mean:.4f}{'':<16}" for mean in found.mean(axis=0))
+        each = ", ".join(f"{one:+.4f}" for one in gain)
+        print(f"{fraction:.0%}".ljust(14) + f"{shown}{gain.mean():+.4f} ({each})", flush=True)
+
+
+def part_of(train: ImageSet, fraction: float, seed: int) -> ImageSet:
+    """A fraction of the real images of each class, drawn by the seed."""
+    random = np.random.default_rng(seed)
+    chosen = [
+        random.permutation(np.flatnonzero(train.labels == label))[: round(fraction * (train.labels == label).sum())]
+        for label in range(len(train.classes))
+    ]
+    return train.take(np.sort(np.concatenate(chosen)))
+
+
+def trained(data: ImageSet, fraction: float, way: str, ratio: float, steps: int, seed: int) -> float:
     """Train one classifier one way; its AUC on the test part."""
     train, validation, test = (data.take(data.part(which)) for which in (TRAIN, VALIDATION, TEST))
     some = part_of(train, fraction, seed)
