@@ -1,9 +1,9 @@
 """The squared maximum mean discrepancy as a loss: how far a drawn sample is from the real cases of its class.
 
-A mixture of Gaussian kernels (Li et al., "Generative Moment Matching Networks", ICML 2015) and a linear one, by the
-unbiased estimate, on features of a whole case. Beside a discriminator it tells a generator of means, shares and how
-they go together from the first step on. The linear kernel sees a shift of every mean, which among many features moves
-the distance of two cases by little.
+A mixture of Gaussian kernels (Li et al., "Generative Moment Matching Networks", ICML 2015) and a linear one on values
+and their squares, by the unbiased estimate, on features of a whole case. Beside a discriminator it tells a generator of
+means, spreads, and how they go together from the first step on. The linear kernel sees a shift of a mean or a spread,
+which among many features moves the distance of two cases by little.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ SCALES = (0.2, 0.5, 1.0, 2.0, 5.0)
 LEAST_DEVIATION = 0.05
 FARTHEST = 10.0
 """Features are z-scores of the real cases, held to this: a stray one must not decide the gradient."""
+WIDE = 3.0
+"""The same for squares."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +64,13 @@ def _within(x: Tensor, median: float) -> Tensor:
 def _kernel(a: Tensor, b: Tensor, median: float) -> Tensor:
     """(N, F), (M, F) -> (N, M)."""
     squared = _squared(a, b) / max(median, 1e-9)
-    return torch.stack([torch.exp(-squared / scale) for scale in SCALES]).mean(dim=0) + a @ b.T / a.shape[1]
+    gaussian = torch.stack([torch.exp(-squared / scale) for scale in SCALES]).mean(dim=0)
+    return gaussian + _moments(a) @ _moments(b).T / a.shape[1]
+
+
+def _moments(x: Tensor) -> Tensor:
+    """(N, F) -> (N, 2 F): z-scores and their squares, less the 1 that these have in the mean."""
+    return torch.cat([x, x.clamp(-WIDE, WIDE).square() - 1], dim=1)
 
 
 def _squared(a: Tensor, b: Tensor) -> Tensor:

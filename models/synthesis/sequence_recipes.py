@@ -19,7 +19,7 @@ class SequenceGanRecipe(Recipe):
     batch: int = Field(default=64, ge=8, le=4096, description="Patients per step, as many of each outcome.")
     learning_rate: float = Field(default=2e-3, gt=0, le=0.1, description="Of the generator, by Adam.")
     judge_rate: float = Field(default=2e-4, gt=0, le=0.1, description="Of the discriminator, by Adam.")
-    discrepancy: float = Field(default=1000.0, ge=0, description="Weight of the discrepancy beside the discriminator.")
+    discrepancy: float = Field(default=200.0, ge=0, description="Weight of the discrepancy beside the discriminator.")
     r1: float = Field(default=0.3, ge=0, description="Weight of the gradient penalty on real patients; 0: none.")
     r1_every: int = Field(default=8, ge=1, description="Turns of the discriminator between two penalties (lazy).")
     ema: float = Field(default=0.998, ge=0, lt=1, description="Decay of the generator's averaged weights per turn.")

@@ -129,6 +129,15 @@ def test_nearness_is_a_half_for_fresh_cases_and_more_for_copies() -> None:
     assert copies.ratio < 0.1
 
 
+def test_a_real_case_near_all_that_was_generated_makes_the_screen_say_nothing() -> None:
+    """The member in the middle is the nearest of every case around it; without it the share is much lower."""
+    real, _ = audited()
+    hub = replace(real, members=np.vstack([np.zeros(WIDTH), real.members[1:]]))
+    found = nearness(0.01 * cases(100, 9), hub).nearer
+    assert found.value == 1
+    assert found.low < 0.7
+
+
 def test_scores_of_a_model_are_judged_beside_the_attacks_on_cases() -> None:
     real, training = audited()
     random = np.random.default_rng(0)
