@@ -1,9 +1,9 @@
 """The squared maximum mean discrepancy as a loss: how far a drawn sample is from the real cases of its class.
 
-A mixture of Gaussian kernels (Li et al., "Generative Moment Matching Networks", ICML 2015) and a linear one on values
-and their squares, by the unbiased estimate, on features of a whole case. Beside a discriminator it tells a generator of
-means, spreads, and how they go together from the first step on. The linear kernel sees a shift of a mean or a spread,
-which among many features moves the distance of two cases by little.
+A mixture of Gaussian kernels (Li et al., "Generative Moment Matching Networks", ICML 2015) and two polynomial ones, by
+the unbiased estimate, on features of a whole case. Beside a discriminator it tells a generator of means, spreads, and
+how they go together from the first step on. The linear kernel, on values and their squares, sees a shift of a mean or a
+spread, the quadratic one sees correlations: among many features these move the distance of two cases by little.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from torch import Tensor
 SCALES = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Widths of the kernels, in the median squared distance of real cases."""
 
-LEAST_DEVIATION = 0.05
+CONSTANT, LEAST_DEVIATION = 1e-3, 0.05
 FARTHEST = 10.0
 """Features are z-scores of the real cases, held to this: a stray one must not decide the gradient."""
 WIDE = 3.0
-"""The same for squares."""
+"""The same where they are squared."""
+QUADRATIC = 3.0
+"""Weight of the quadratic kernel, as in the cube of 1 + x.y that the kernel inception distance takes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +38,9 @@ class Discrepancy:
     @classmethod
     def fit(cls, features: Tensor, labels: Tensor, classes: int, most: int) -> Discrepancy:
         """Of real features (N, F) with labels (N,); the first `most` of each class are kept, two at least."""
-        mean, deviation = features.mean(dim=0), features.std(dim=0).clamp_min(LEAST_DEVIATION)
+        mean, spread = features.mean(dim=0), features.std(dim=0)
+        # What never changes has no scale of its own: a small one would forbid ever drawing it.
+        deviation = torch.where(spread < CONSTANT, 1.0, spread.clamp_min(LEAST_DEVIATION))
         scaled = ((features - mean) / deviation).clamp(-FARTHEST, FARTHEST)
         real = tuple(scaled[labels == label][:most] for label in range(classes))
         median = tuple(float(_squared(one, one)[~torch.eye(len(one), dtype=torch.bool)].median()) for one in real)
@@ -65,7 +69,8 @@ def _kernel(a: Tensor, b: Tensor, median: float) -> Tensor:
     """(N, F), (M, F) -> (N, M)."""
     squared = _squared(a, b) / max(median, 1e-9)
     gaussian = torch.stack([torch.exp(-squared / scale) for scale in SCALES]).mean(dim=0)
-    return gaussian + _moments(a) @ _moments(b).T / a.shape[1]
+    alike = a.clamp(-WIDE, WIDE) @ b.clamp(-WIDE, WIDE).T / a.shape[1]
+    return gaussian + _moments(a) @ _moments(b).T / a.shape[1] + QUADRATIC * alike.square()
 
 
 def _moments(x: Tensor) -> Tensor:

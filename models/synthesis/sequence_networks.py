@@ -25,6 +25,8 @@ STEP = 8
 
 NEAR = 1e-3
 """Keeps logits of shares finite."""
+MOST_LOGIT, WIDTH = 8.0, 3.0
+"""Largest logit of a mask, and the width of the sigmoid whose gradient it has."""
 
 
 class Course(NamedTuple):
@@ -106,7 +108,7 @@ class SequenceGenerator(nn.Module):
         mask = _drawn(often + self.measured, noise.measured)
         static, said = self.static(told).chunk(2, dim=1)  # (N, S) each
         known = _drawn(said + self.told, noise.told)
-        return Course(_held(value) * mask, mask, self._snapped(_held(static)) * known, known)
+        return Course(_held(value) * mask.detach(), mask, self._snapped(_held(static)) * known, known)
 
     def _snapped(self, static: Tensor) -> Tensor:
         """The nearest level of each static value that has levels, with the gradient of what was there."""
@@ -161,21 +163,27 @@ class SequenceGan(nn.Module):
 
 
 def summary(course: Course) -> Tensor:
-    """Return share of bins, mean, least, largest and last of each variable (0 where never measured): (N, 5 V)."""
-    value, mask = course.value, course.mask
+    """Return share of bins, mean, least, largest and last of each variable (0 where never measured): (N, 5 V).
+
+    A mask has its gradient from the share alone: a generator whose values are still poor would learn to measure little.
+    """
+    value, mask, share = course.value, course.mask.detach(), course.mask.mean(dim=1)
     count = mask.sum(dim=1)  # (N, V)
     some = (count > 0).to(value.dtype)
     away = (1 - mask) * 2 * FAR
     low, high = (value + away).amin(dim=1) * some, (value - away).amax(dim=1) * some
     last = filled(value, mask)[0][:, -1]
-    return torch.cat([count / value.shape[1], value.sum(dim=1) / count.clamp_min(1), low, high, last], dim=1)
+    return torch.cat([share, value.sum(dim=1) / count.clamp_min(1), low, high, last], dim=1)
 
 
 def _drawn(logits: Tensor, noise: Tensor) -> Tensor:
-    """Return 0 or 1, 1 with the probability of `logits`, with the gradient of a sigmoid (straight through)."""
-    soft = torch.sigmoid(logits + noise)
-    hard = (soft > 0.5).to(soft.dtype)
-    return soft + (hard - soft).detach()
+    """Return 0 or 1, 1 with the probability of `logits`, with the gradient of a wide sigmoid (straight through).
+
+    Held and wide, because a logit that is far out has no gradient, and never again is the variable measured.
+    """
+    drawn = MOST_LOGIT * torch.tanh(logits / MOST_LOGIT) + noise
+    soft = torch.sigmoid(drawn / WIDTH)
+    return soft + ((drawn > 0).to(soft.dtype) - soft).detach()
 
 
 def _held(value: Tensor) -> Tensor:

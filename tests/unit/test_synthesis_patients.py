@@ -128,16 +128,16 @@ def test_the_discrepancy_is_about_nought_for_the_same_class_and_large_for_the_ot
     x = torch.randn(900, 4, generator=random) + torch.repeat_interleave(torch.tensor([0.0, 3.0]), 450)[:, None]
     y = torch.repeat_interleave(torch.tensor([0, 1]), 450)
     found = Discrepancy.fit(x[::2], y[::2], 2, 400)
-    assert abs(float(found(x[1::2], y[1::2]))) < 0.01
+    assert abs(float(found(x[1::2], y[1::2]))) < 0.05
     assert float(found(x[1::2], 1 - y[1::2])) > 0.5
 
 
 def test_the_discrepancy_is_worked_out_by_hand_for_two_cases() -> None:
-    """Real z-scores -a and a with a = 0.7071, squares less 1 are -0.5; the drawn ones lie on top of them."""
+    """Real z-scores -a and a with a = 0.7071: squares less 1 are -0.5, products 0.5. The drawn ones lie on them."""
     x, y = torch.tensor([[0.0], [1.0]]), torch.zeros(2, dtype=torch.long)
     found = Discrepancy.fit(x, y, 1, 10)
     gaussian = float(torch.exp(-2 / found.median[0] / torch.tensor([0.2, 0.5, 1.0, 2.0, 5.0])).mean())
-    apart, same = gaussian - 0.5 + 0.25, 1 + 0.5 + 0.25
+    apart, same = gaussian - 0.5 + 0.25 + 3 * 0.25, 1 + 0.5 + 0.25 + 3 * 0.25
     assert found.within[0] == pytest.approx(apart)
     assert float(found(x, y)) == pytest.approx(apart - 2 * (apart + same) / 2 + apart, abs=1e-5)
 
