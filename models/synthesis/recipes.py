@@ -80,11 +80,11 @@ class ChestGan(SynthesisRecipe):
     """The shipped chest-gan, from PneumoniaMNIST: narrow and quick enough to be made again on two busy cores."""
 
     width: int = Field(default=16, ge=4, le=128)
-    epochs: float = Field(default=40, gt=0, le=10_000)
+    epochs: float = Field(default=20, gt=0, le=10_000)
     batch: int = Field(default=32, ge=4, le=4096)
     learning_rate: float = Field(default=4e-4, gt=0, le=0.1)
     discriminator_rate: float = Field(default=1e-3, gt=0, le=0.1)
-    baseline_epochs: float = Field(default=10, gt=0, le=1000)
+    baseline_epochs: float = Field(default=4, gt=0, le=1000)
     summary: Words = "Draws chest radiographs of children, normal or with pneumonia, at 28 x 28 pixels: SN-GAN, c = 16."
     modality: str = Field(default="CR", max_length=16)
     body_part: str = Field(default="CHEST", max_length=16)
