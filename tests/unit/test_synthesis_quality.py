@@ -41,7 +41,7 @@ def real(test_data: Path) -> Part:
 
 def squares(count: int, seed: int, gain: float = 1.0) -> Part:
     """Images that are bright in the middle (class 1) or not, as tests.diagnosis_data makes them."""
-    made = bright_or_dark(train=count, validation=2, test=2)
+    made = bright_or_dark(train=count, validation=2, test=2, side=16)
     noise = np.random.default_rng(seed).integers(0, 90, made.images.shape, dtype=np.uint8)
     bright = (made.images > 119) & (made.labels == 1)[:, None, None]
     images = np.where(bright, noise + np.uint8(120 * gain), noise).astype(np.uint8)
