@@ -78,7 +78,7 @@ def test_the_shipped_generator_draws_what_is_asked_for(home: Home) -> None:
         images = archive["images"]
     assert images.shape == (64, 28, 28)
     assert len(np.unique(images, axis=0)) == 64
-    sheet = Image.open(home.folder / "drawn" / "sheet.png")
+    sheet = Image.open(io.BytesIO((home.folder / "drawn" / "sheet.png").read_bytes()))
     assert sheet.size[0] > 900
     page = (home.folder / "drawn" / "report.html").read_text()
     assert MARK in page

@@ -25,6 +25,7 @@ from jobs.results import DISCLAIMER, Report
 from jobs.running import Finished, Stop
 from models.synthesis import runner
 from models.synthesis.drawing import load
+from models.synthesis.examples import shipped
 from models.synthesis.kind import KIND, MOST, SynthesisItem, SynthesisParams
 from models.synthesis.report import render
 from models.synthesis.runner import run
@@ -238,3 +239,20 @@ def test_the_report_is_one_page_with_the_sheet_inside(shelf: ModelVersion) -> No
     assert "The gate is passed" in page
     assert "<b>" not in page
     assert not re.search(r"""(src|href)=["']https?:""", page)
+
+
+def test_the_shipped_generator_is_small_passed_its_gate_and_caught_its_memoriser() -> None:
+    generator = shipped()
+    manifest = generator.manifest
+    assert sum(path.stat().st_size for path in generator.folder.iterdir()) < 5_000_000
+    assert manifest["gate"]["passed"] is True
+    assert manifest["quality"]["generated"]["coverage"]["coverage"] >= 0.6
+    assert manifest["usefulness"]["drop"]["value"] <= 0.05
+    assert all(one["auc"]["low"] > 0.6 for one in manifest["privacy"]["control"].values())
+    assert all(one["auc"]["value"] < 0.55 for one in manifest["privacy"]["attacks"].values())
+    assert manifest["data"]["license"] == "CC BY 4.0"
+    drawn = load(generator)
+    lungs = [np.quantile(drawn.series(48, label, 11).reshape(48, -1), 0.1, axis=1).mean() for label in (0, 1)]
+    assert (
+        lungs[1] > lungs[0] + 3
+    )  # consolidation is what the classes differ by: the darkest tenth, the lungs, is whiter
