@@ -29,7 +29,7 @@ from models.synthesis.usefulness import Usefulness, compared
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-PROFILE = "profile: mean and share of bins of each variable, static values"
+PROFILE = "patients' profiles (mean and share of bins of each variable, static values)"
 SEEDS = (0, 1, 2)
 
 

@@ -30,4 +30,9 @@ class SequenceGanRecipe(Recipe):
     card: Card = Card(
         intended_use="Research: virtual patients that stand in for a data set in tests, or enlarge a training set.",
         out_of_scope="Any clinical decision; any conclusion about a disease; passing for records of patients.",
+        population="It draws patients like those of its training part, and nobody else; see the data set's card.",
+        known_risks="A generator can repeat whom it was trained on, and leave out what is rare there. The figures "
+        "measure both, with attacks that are known today; they are no proof of privacy. Measurements are placed at "
+        "random within a bin, so nothing can be read from minutes.",
+        human_oversight="Whoever mixes virtual with real patients keeps them marked, and tests on real ones alone.",
     )

@@ -20,7 +20,7 @@ def quality(manifest: Mapping[str, Any]) -> Iterator[Row]:
     own, floor = good["generated"], good["floor"]
     yield "coverage (1 is best)", *_two(own, floor, "coverage", "coverage"), number(plain.get("coverage"))
     yield "density (about 1)", *_two(own, floor, "coverage", "density"), number(plain.get("density"))
-    yield "kernel inception distance", *_two(own, floor, "kid", "value"), number(plain.get("kid"))
+    yield distance(manifest), *_two(own, floor, "kid", "value"), number(plain.get("kid"))
     if "radiomic" in own:  # of images; patients have none
         radiomic = (number(own["radiomic"]), number(floor["radiomic"]), number(plain.get("radiomic_distance")))
         yield "Frechet distance of radiomic features", *radiomic
@@ -64,7 +64,7 @@ def notes(manifest: Mapping[str, Any]) -> Iterator[str]:
     good, useful, private = (manifest.get(name) for name in ("quality", "usefulness", "privacy"))
     if good is not None:
         yield (
-            "Coverage, density and the kernel inception distance are measured on the features of the "
+            f"Coverage, density and the {distance(manifest)} are measured on the features of the "
             f"{good['features']}, {good['generated']['n']} drawn {drawn} against {good['reference']} real ones: they "
             f"compare with nothing that was measured on other features. The floor is what other real {drawn} reach at "
             "the same numbers."
@@ -98,6 +98,11 @@ def verdict(manifest: Mapping[str, Any]) -> str:
 def draws(manifest: Mapping[str, Any]) -> str:
     """What the generator draws: images or patients."""
     return str(manifest.get("draws", "images"))
+
+
+def distance(manifest: Mapping[str, Any]) -> str:
+    """What the distance by the kernel is called: patients have no network's features."""
+    return "kernel inception distance" if draws(manifest) == "images" else "kernel distance"
 
 
 def number(value: Any) -> str:
