@@ -68,6 +68,13 @@ MODELS = {
         },
         ("rounds=120",),
     ),
+    "chest-gan": Shipped(
+        "synthesis", "medmnist", ("imaging/pneumoniamnist.npz",), "chest-gan",
+        {
+            "classes": ["normal", "pneumonia"], "positive": "pneumonia", "fit": "centre-square",
+            "modalities": ["CR", "DX"],
+        },
+    ),
 }  # fmt: skip
 
 

@@ -194,6 +194,13 @@ class OtherRelease(PermanentError):
     title = "Made by another release"
 
 
+class ExportRefused(PermanentError):
+    """The generator did not pass its gate of quality and privacy, so nothing that it draws leaves the system."""
+
+    code = "export-refused"
+    title = "Export refused"
+
+
 class JobTimeout(PermanentError):
     """The job ran longer than its `timeout_s`; raise it or send fewer inputs per job."""
 

@@ -222,7 +222,7 @@ class Client:
     def train(self, kind: str, dataset: str, *, seed: int | None = None, **params: Any) -> Job:
         """Submit a training of a model of `kind` on a data set of yours.
 
-        `params`: recipe, overrides, minutes, devices, parent, name; one that is None is left out.
+        `params`: recipe, overrides, minutes, devices, parent, augment_with, ratio, name; one that is None is left out.
         """
         given = {name: value for name, value in params.items() if value is not None}
         return self.submit("training", params={"kind": kind, "dataset": dataset, **given}, seed=seed)

@@ -111,6 +111,9 @@ def _plain(item: Mapping[str, Any]) -> str:
     """The item of a kind whose results this module has no columns for."""
     if error := item.get("error"):
         return f"failed: {error['code']}"
+    if "synthetic" in item:
+        counts = ", ".join(f"{count} {name}" for name, count in item["classes"].items())
+        return f"{item['count']} synthetic pictures ({counts}) in {item['file']}; sheet.png shows the first"
     if "fingerprint" in item:  # a data set, whose card and facts are `medjobs data show`'s to print
         parts = ", ".join(f"{count} {part}" for part, count in item["counts"].items())
         return f"{item['format']}: {parts}; {len(item['warnings'])} warnings; fingerprint {item['fingerprint'][:16]}"

@@ -11,11 +11,12 @@ from models.data.kind import KIND as DATASET
 from models.diagnosis.kind import KIND as DIAGNOSIS
 from models.prediction.kind import KIND as PREDICTION
 from models.screening.kind import KIND as SCREENING
+from models.synthesis.kind import KIND as SYNTHESIS
 from models.training.kind import KIND as TRAINING
 
 log = logging.getLogger("medjobs.models")
 
-KINDS = (DIAGNOSIS, PREDICTION, SCREENING, DATASET, TRAINING)
+KINDS = (DIAGNOSIS, PREDICTION, SCREENING, SYNTHESIS, DATASET, TRAINING)
 
 ENTRY_POINTS = "medjobs.kinds"
 """Entry-point group in which another package declares a `jobs.kinds.Kind`."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from medjobs.client import Client, Job, Result
@@ -30,12 +31,14 @@ def submit(files: Sequence[Path], data: Sequence[str], wait: bool, save: Path | 
     """Upload FILES and submit them as one job, one item per file (a table of patients: one per patient; of molecules:
     one ranked list).
 
-    A folder stands for the files in it, a .zip for the images in it. A patient is a JSON file or --data:
+    A folder stands for the files in it, a .zip for the images in it. A patient is a JSON file or --data; a kind that
+    takes no inputs, such as synthesis, is named without FILES:
 
     \b
       medjobs submit --kind prediction --wait \\
         --data '{"static": {"Age": 54}, "observations": [{"time": 2.5, "name": "HR", "value": 88}]}'
       medjobs submit --kind screening --data '{"smiles": "CCO"}' --wait
+      medjobs submit --kind synthesis --model chest-gan --param count=64 --wait
 
     With --wait, pictures and report are saved in --save, or in ./medjobs-ID. The exit code is 0 where at least one
     item succeeded.
@@ -46,7 +49,9 @@ def submit(files: Sequence[Path], data: Sequence[str], wait: bool, save: Path | 
 
     paths = reference.files(files)
     inline = [reference.json_object(text, "--data") for text in data]
-    if not paths and not inline:
+    # Of a kind that was typed the server knows whether it takes inputs.
+    source = click.get_current_context().get_parameter_source("kind")
+    if not paths and not inline and (files or source is ParameterSource.DEFAULT):
         happened = "The folder holds no files." if files else "There is nothing to submit."
         raise Trouble(happened, "Name files, a folder with files in it, or --data JSON.", USAGE)
     options = {
@@ -56,7 +61,7 @@ def submit(files: Sequence[Path], data: Sequence[str], wait: bool, save: Path | 
         "labels": reference.pairs(chosen["labels"], "--label") or None,
     }
     with Client() as client:
-        inputs = [*upload(client, paths), *({"data": one} for one in inline)]
+        inputs = [*(upload(client, paths) if paths else ()), *({"data": one} for one in inline)]
         job = client.submit(chosen["kind"], *inputs, **options)
         if not wait and save is None:
             return _accepted(job, raw)

@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A setting of the recipe; repeatable.")
 @click.option("--name", help="Name of the model.  [default: the data set's]")
 @click.option("--parent", metavar="NAME@VERSION", help="Version whose networks it starts from; trees are made anew.")
+@click.option("--augment-with", metavar="NAME@VERSION", help="Generator whose virtual images join the training part.")
+@click.option("--ratio", type=click.FloatRange(0, 20, min_open=True), help="Virtual images per real one.  [default: 1]")
 @click.option("--seed", type=int, help="Seed of every random choice.  [default: drawn]")
 @click.option("--devices", type=click.IntRange(1), help="GPUs to train on.  [default: 1]")
 @click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="A label of your own; repeatable.")
 @click.option("--watch", is_flag=True, help="Follow it with its curves, and show the figures at the end.")
 @click.option("--json", "raw", is_flag=True, help="Print the job, or with --watch the new version, as JSON.")
 def train(kind: str, overrides: Sequence[str], labels: Sequence[str], watch: bool, raw: bool, **chosen: Any) -> int:
-    """Train a model of KIND (diagnosis, prediction, screening) on a data set and register it as a version.
+    """Train a model of KIND (diagnosis, prediction, screening, synthesis) on a data set and register it as a version.
 
     The new version is the model's `candidate`; `medjobs models promote` puts it into production. Ctrl-C leaves the
     training running. The exit code is that of the job.

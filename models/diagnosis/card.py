@@ -21,6 +21,9 @@ FIGURES = {
 def card(manifest: Mapping[str, Any]) -> str:
     """Return the card's text."""
     label, data = manifest["labels"][0], manifest["data"]
+    virtual = data.get("virtual")
+    drawn = "" if virtual is None else f" Beside them it was trained on {virtual['images']} synthetic "
+    drawn += "" if virtual is None else f"images, drawn by {virtual['name']}@{virtual['version']}."
     parts = [
         f"# {manifest['name']}",
         f"{manifest['summary']} Research use only, not a medical device.",
@@ -30,7 +33,7 @@ def card(manifest: Mapping[str, Any]) -> str:
         *(f"## {title}\n\n{manifest['card'][key]}" for key, title in WORDS.items() if key in manifest["card"]),
         "## Data",
         f"{data['source']}. Training {data['train']} ({data['dropped']} left out: validation holds the same image), "
-        f"validation {data['validation']}, test {data['test']} images; licence {data['license']}.",
+        f"validation {data['validation']}, test {data['test']} images; licence {data['license']}.{drawn}",
         "## Figures",
         figures(manifest),
         "## Evidence maps",

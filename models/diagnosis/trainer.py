@@ -21,6 +21,7 @@ from models.diagnosis.networks import Network
 from models.diagnosis.recipes import DiagnosisRecipe
 from models.diagnosis.version import AUDITED, Trained, described
 from models.diagnosis.weights import load_version
+from models.synthesis.mixing import real
 from models.training.plan import Cost
 from models.training.session import Session
 from models.training.task import Planned
@@ -60,7 +61,8 @@ def train(session: Session) -> NewVersion:
         members = [_fitted(session, label, fits[label]) for label in labels]
         own[seed] = members[0] if recipe.members == 1 else together(members, parts.train)
         plain[seed] = _fitted(session, f"baseline-{seed}", fits[f"baseline-{seed}"])
-    trained = Trained(parts.train, parts.validation, parts.test, parts.dropped, own, plain)
+    # What is familiar, and the mean image that maps are held against, are those of real people.
+    trained = Trained(real(parts.train, session.virtual), parts.validation, parts.test, parts.dropped, own, plain)
     return described(session, recipe, trained, parts.positive)
 
 

@@ -91,6 +91,7 @@ def described(session: Session, recipe: DiagnosisRecipe, trained: Trained, posit
             "fingerprint": session.dataset.fingerprint,
             "train": len(trained.train),
             "dropped": trained.dropped,
+            "virtual": session.virtual,
             "validation": len(trained.validation),
             "test": 0 if trained.test is None else len(trained.test),
             "source": recipe.source or f"The data set {session.dataset.name}",

@@ -115,9 +115,8 @@ def cases(data: MoleculeSet, part: Part, p: Floats) -> Cases:
     """Every measured pair of molecule and target, with the probability (N, T) that it was given."""
     rows, columns = np.nonzero(~np.isnan(part.labels))
     groups = {"target": columns.astype(np.int64)} if len(data.targets) > 1 else {}
-    return evaluate.cases(
-        data.key[part.rows[rows]], {"y": part.labels[rows, columns].astype(np.float64), "p": p[rows, columns]}, groups
-    )
+    found = {"y": part.labels[rows, columns].astype(np.float64), "p": p[rows, columns].astype(np.float64)}
+    return Cases(data.key[part.rows[rows]], found, groups)
 
 
 def _mean(seeds: Sequence[dict[str, Any]]) -> dict[str, float]:

@@ -1,1 +1,1 @@
-"""Synthetic images: the small generator whose pictures the demo and the tests are fed with."""
+"""Virtual images and patients: GANs in training, their figures and gate, and jobs that draw."""

@@ -52,6 +52,10 @@ class TrainingParams(Params):
     parent: Annotated[str | None, Names("version")] = Field(
         default=None, max_length=200, description="Version whose weights it starts from, such as `mine@3`."
     )
+    augment_with: Annotated[str | None, Names("version")] = Field(
+        default=None, max_length=200, description="Generator whose virtual images join the training part."
+    )
+    ratio: float = Field(default=1.0, gt=0, le=20, description="With `augment_with`: virtual images per real one.")
     name: str | None = Field(default=None, pattern=NAME, description="Of the model; default: the data set's.")
 
     @field_validator("kind")
@@ -124,6 +128,11 @@ class TrainingParams(Params):
             wrong.append(("dataset", detail))
         if parent is not None and parent.kind != self.kind:
             wrong.append(("parent", f"A parent must be a model of the kind {self.kind}."))
+        generator = versions.get("augment_with")
+        drawn_for = self.kind != "synthesis" and "images" in formats
+        if generator is not None and not (generator.kind == "synthesis" and drawn_for):
+            what = "Virtual images join the training of a diagnosis, and only a model of the kind synthesis draws them."
+            wrong.append(("augment_with", what))
         return wrong
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from jobs.errors import PermanentError
 from jobs.running import Stop
 from models.training.curves import thinning
+from models.training.pictures import moments
 from models.training.ranks import Ranks
 from models.training.reporting import SILENT_S, Reporter
 from models.training.state import Standing, copied
@@ -28,7 +29,7 @@ class Loop:
         self.stepper, self.standing, self.steps = stepper, standing, steps
         self._ranks, self._report, self._check, self._save = ranks, report, check, save
         self._per_epoch = math.ceil(stepper.task.examples / stepper.task.batch_size)
-        self._thin = thinning(steps)
+        self._thin, self._moments = thinning(steps), moments(steps)
         self._figures: dict[str, float] = {}
         self._loss = math.nan
         standing.sum = standing.sum.to(stepper.device)
@@ -51,6 +52,8 @@ class Loop:
                 self._point()
             if standing.step % self._per_epoch == 0 or standing.step == self.steps:
                 self._epoch_ends()
+            if standing.step in self._moments:
+                self._draw()
             if self._report.due():
                 self._tell()
             self._save(False)
@@ -99,6 +102,11 @@ class Loop:
                 raise
         if self._report.due(SILENT_S):
             self._report.say("training", f"{self.stepper.label}: validation")
+
+    def _draw(self) -> None:
+        content = self.stepper.picture() if self._ranks.rank == 0 else None
+        if content is not None:
+            self._report.picture(self.stepper.label, self.standing.step, content)
 
     def _monitored(self) -> float | None:
         """The figure by which the best weights are chosen; None where it is not a number."""

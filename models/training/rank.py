@@ -46,8 +46,10 @@ def work_of(task: dict[str, Any]) -> LocalWork:
     work.params = TrainingParams.model_validate(task["params"])
     dataset = task["dataset"]
     work.datasets = {"dataset": DataSet(**{**dataset, "folder": Path(dataset["folder"])})}
-    if task["parent"] is not None:
-        work.versions = {"parent": ModelVersion(**{**task["parent"], "folder": Path(task["parent"]["folder"])})}
+    work.versions = {
+        field: ModelVersion(**{**version, "folder": Path(version["folder"])})
+        for field, version in task["versions"].items()
+    }
     work.checkpoints = CopiedCheckpoint(task["checkpoint"])
     return work
 

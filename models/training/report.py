@@ -15,6 +15,7 @@ from models.page import POLICY, flat, template
 from models.training.card import number
 
 CURVES, CARD = "curves.svg", "card.md"
+SVG, PNG = "image/svg+xml", "image/png"
 
 
 def render(report: Report) -> str:
@@ -34,6 +35,7 @@ def render(report: Report) -> str:
         verdict=_verdict(item["beats_baseline"], baseline),
         curves=_pictures(report, lambda name: name == CURVES),
         plots=_pictures(report, lambda name: name != CURVES),
+        pictures=_pictures(report, lambda name: True, PNG),
         card=Markup("\n").join(html(_text(report, CARD))),
         provenance=flat(report.result.get("provenance", {})),
         disclaimer=DISCLAIMER,
@@ -66,11 +68,11 @@ def _rows(item: Mapping[str, Any]) -> list[dict[str, str]]:
     ]
 
 
-def _pictures(report: Report, wanted: Any) -> list[dict[str, str]]:
-    """The SVG artifacts whose name is wanted, inline: inside an <img> an SVG runs no script."""
-    names = [one["name"] for one in report.result.get("artifacts", ()) if one["media_type"] == "image/svg+xml"]
+def _pictures(report: Report, wanted: Any, form: str = SVG) -> list[dict[str, str]]:
+    """The artifacts of a form whose name is wanted, inline: inside an <img> an SVG runs no script."""
+    names = [one["name"] for one in report.result.get("artifacts", ()) if one["media_type"] == form]
     return [
-        {"name": name, "source": f"data:image/svg+xml;base64,{base64.b64encode(report.artifact(name)).decode()}"}
+        {"name": name, "source": f"data:{form};base64,{base64.b64encode(report.artifact(name)).decode()}"}
         for name in names
         if wanted(name)
     ]

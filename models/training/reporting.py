@@ -6,6 +6,7 @@ import time
 
 from jobs.running import Work
 from models.training.curves import Curves
+from models.training.pictures import Pictures
 from models.training.plan import Plan
 
 EVERY_S = 1.0
@@ -18,10 +19,10 @@ SILENT_S = 3.0
 class Reporter:
     """Turns steps into progress of the whole job. Times are those of the plan, corrected by the pace so far."""
 
-    def __init__(self, work: Work, curves: Curves) -> None:
-        """`curves` is filled beside the job's events."""
+    def __init__(self, work: Work, curves: Curves, pictures: Pictures) -> None:
+        """`curves` and `pictures` are filled beside the job's events."""
         self._work = work
-        self.curves = curves
+        self.curves, self.pictures = curves, pictures
         self._plan: Plan | None = None
         self._done_s = self._skipped_s = self._rest_s = 0.0
         self._began: tuple[float, float] | None = None
@@ -79,3 +80,7 @@ class Reporter:
         name = f"{label}/{figure}"
         self.curves.add(name, step, value)
         self._work.metric(name, value, step)
+
+    def picture(self, label: str, step: int, content: bytes) -> None:
+        """A picture of what a fit has learnt; the job's events name it."""
+        self._work.log(f"{label}: {self.pictures.add(label, step, content)} shows what it has learnt by step {step}")

@@ -15,9 +15,10 @@ from jobs.kinds import resolve
 from jobs.predicting import NewArtifact
 from jobs.running import Finished, Work
 from jobs.training import NewVersion
-from models.data.canonical import load
+from models.data.canonical import AnySet, ImageSet, load
 from models.data.published import PUBLISHED
 from models.registry import kinds
+from models.synthesis import mixing
 from models.training.card import card
 from models.training.environment import environment, installed, repeatable
 from models.training.kind import TrainingParams
@@ -29,7 +30,7 @@ from models.training.together import spawned
 MEASURED = frozenset({"seconds", "rest_s"})
 """Entries of a plan that a clock made; they stand in provenance and manifest."""
 
-SVG, JSON, MARKDOWN = "image/svg+xml", "application/json", "text/markdown"
+SVG, PNG, JSON, MARKDOWN = "image/svg+xml", "image/png", "application/json", "text/markdown"
 
 
 def run(work: Work) -> Finished:
@@ -57,22 +58,29 @@ def run(work: Work) -> Finished:
 def train(work: Work, params: TrainingParams, ranks: Ranks, began: float | None = None) -> tuple[Session, NewVersion]:
     """Call the trainer of the kind, on whatever rank this is."""
     dataset = work.datasets["dataset"]
-    session = Session(
-        work,
-        load(dataset.folder),
-        dataset,
-        params.settings(),
-        work.versions.get("parent"),
-        params.minutes,
-        ranks,
-        began,
-    )
+    data, virtual = _augmented(load(dataset.folder), work, params)
+    parent, settings = work.versions.get("parent"), params.settings()
+    session = Session(work, data, dataset, settings, parent, params.minutes, ranks, began, virtual)
     # What was typed: a training run again takes its settings from the first run, and is asked for in the same words.
     assert isinstance(work.params, TrainingParams)
     session.made_with = command(work.params, work.seed)
     made: NewVersion = resolve(kinds()[params.kind].trainer or "")(session)
     work.progress(1.0, "finished", f"a version of {made.name}")
     return session, made
+
+
+def _augmented(data: AnySet, work: Work, params: TrainingParams) -> tuple[AnySet, dict[str, Any] | None]:
+    """The data set with the virtual images that were asked for, and what the manifest says of them."""
+    generator = work.versions.get("augment_with")
+    if generator is None:
+        return data, None
+    assert isinstance(data, ImageSet)
+    more = mixing.mixed(data, generator, params.ratio, work.seed)
+    return more, mixing.described(generator, params.ratio, len(more) - len(data))
+
+
+def _real(session: Session) -> AnySet:
+    return mixing.real(session.data, session.virtual) if isinstance(session.data, ImageSet) else session.data
 
 
 def completed(made: NewVersion, session: Session, params: TrainingParams) -> dict[str, Any]:
@@ -99,7 +107,8 @@ def completed(made: NewVersion, session: Session, params: TrainingParams) -> dic
         "name": dataset.name,
         "fingerprint": dataset.fingerprint,
         "format": dataset.format,
-        "counts": session.data.counts(),
+        "counts": _real(session).counts(),
+        "virtual": session.virtual,
         **PUBLISHED.get(dataset.format, {}),
         **(made.manifest.get("data") or {}),
     }
@@ -114,7 +123,7 @@ def completed(made: NewVersion, session: Session, params: TrainingParams) -> dic
 
 
 def artifacts(session: Session, files: Mapping[str, bytes]) -> tuple[NewArtifact, ...]:
-    """Curves in three forms, the card, and the plots among the version's files."""
+    """Curves in three forms, the card, the plots among the version's files, and the pictures of it learning."""
     curves = session.curves
     name, events = curves.event_file()
     found = [
@@ -124,6 +133,7 @@ def artifacts(session: Session, files: Mapping[str, bytes]) -> tuple[NewArtifact
         NewArtifact("card.md", MARKDOWN, files["card.md"]),
     ]
     found += [NewArtifact(name, SVG, content) for name, content in sorted(files.items()) if name.endswith(".svg")]
+    found += [NewArtifact(name, PNG, content) for name, content in session.pictures.files().items()]
     return tuple(found)
 
 
@@ -162,5 +172,6 @@ def command(params: TrainingParams, seed: int) -> str:
     words += [f"--minutes {params.minutes:g}"] if params.minutes is not None else []
     words += [f"--devices {params.devices}"] if params.devices > 1 else []
     words += [f"--parent {params.parent}"] if params.parent is not None else []
+    words += [f"--augment-with {params.augment_with} --ratio {params.ratio:g}"] if params.augment_with else []
     words += [f"--set {shlex.quote(f'{name}={json.dumps(value)}')}" for name, value in params.overrides.items()]
     return " ".join(words)

@@ -46,6 +46,7 @@ class Saved:
         self.fits: dict[str, bytes] = {}
         self.stages: dict[str, dict[str, bytes]] = {}
         self.curves: Mapping[str, Any] = {}
+        self.pictures: dict[str, bytes] = {}
         self.now: Now | None = None
         self.place: Mapping[str, Any] | None = None
         self.moves: list[dict[str, list[Any]]] = []
@@ -90,6 +91,7 @@ class Saved:
         files = {f"fit-{n}.safetensors": content for n, content in enumerate(self.fits.values())}
         for n, stage in enumerate(self.stages.values()):
             files |= {f"stage-{n}-{k}": content for k, content in enumerate(stage.values())}
+        files |= {f"picture-{n}": content for n, content in enumerate(self.pictures.values())}
         if now is not None:
             files["now.safetensors"] = now.content
         manifest = {
@@ -101,6 +103,7 @@ class Saved:
             "curves": self.curves,
             "place": self.place,
             "moves": self.moves,
+            "pictures": list(self.pictures),
             "now": None if now is None else {"label": now.label, "said": now.said},
         }
         try:
@@ -116,6 +119,7 @@ class Saved:
         self.fits = {label: files[f"fit-{n}.safetensors"] for n, label in enumerate(manifest["fits"])}
         for n, (label, names) in enumerate(manifest["stages"].items()):
             self.stages[label] = {name: files[f"stage-{n}-{k}"] for k, name in enumerate(names)}
+        self.pictures = {name: files[f"picture-{n}"] for n, name in enumerate(manifest.get("pictures", ()))}
         if manifest["now"] is not None:
             self.now = Now(manifest["now"]["label"], files["now.safetensors"], manifest["now"]["said"])
 

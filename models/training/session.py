@@ -21,6 +21,7 @@ from models.training.curves import Curves
 from models.training.environment import deciding
 from models.training.local import LocalWork
 from models.training.loop import Loop
+from models.training.pictures import Pictures
 from models.training.plan import Cost, Plan, measured, settled
 from models.training.ranks import Ranks
 from models.training.reporting import Reporter
@@ -45,10 +46,12 @@ class Session:
     def __init__(
         self, work: Work, data: AnySet, dataset: DataSet, recipe: Recipe, parent: ModelVersion | None = None,
         minutes: float | None = None, ranks: Ranks | None = None, began: float | None = None,
+        virtual: dict[str, Any] | None = None,
     ) -> None:  # fmt: skip
-        """`began`: the moment, by time.monotonic(), from which `minutes` count."""
+        """`began`: the moment, by time.monotonic(), from which `minutes` count. `virtual`: which generator drew how
+        many of the training images; None: all cases are real."""
         self.work, self.data, self.dataset, self.recipe, self.parent = work, data, dataset, recipe, parent
-        self.seed, self.device, self.minutes = work.seed, work.device, minutes
+        self.seed, self.device, self.minutes, self.virtual = work.seed, work.device, minutes, virtual
         self.name = str(getattr(work.params, "name", None) or dataset.name)
         self.made_with = ""
         """The command that asks for this training; empty where there is no job."""
@@ -57,7 +60,7 @@ class Session:
         self._began = time.monotonic() if began is None else began
         self._saved = Saved(work.checkpoints, digest(self._configuration()), work.log)
         self._saved.go_on(deciding(self.device))
-        self._report = Reporter(work, Curves(self._saved.curves))
+        self._report = Reporter(work, Curves(self._saved.curves), Pictures(self._saved.pictures))
         self._plan: Plan | None = None
         self._left: list[str] = []
 
@@ -80,6 +83,11 @@ class Session:
     def moves(self) -> list[dict[str, list[Any]]]:
         """Where it went on in another environment: what differed -> [before, then]. Mostly none."""
         return self._saved.moves
+
+    @property
+    def pictures(self) -> Pictures:
+        """Every picture so far."""
+        return self._report.pictures
 
     @property
     def planned(self) -> Plan:
@@ -171,6 +179,7 @@ class Session:
         if now is not None and now.label == label:
             standing = restore(stepper, now.content, now.said)
         self.curves.forget_after(label, standing.step)
+        self.pictures.forget_after(label, standing.step)
 
         def save(at_once: bool) -> None:
             if ranks.rank == 0 and (at_once or self._saved.due()):
@@ -207,7 +216,7 @@ class Session:
 
     def _save(self, now: Now | None) -> None:
         if self._ranks.rank == 0:
-            self._saved.curves = self.curves.as_json()
+            self._saved.curves, self._saved.pictures = self.curves.as_json(), self.pictures.files()
             self._saved.save(now)
 
     def _configuration(self) -> dict[str, Any]:
@@ -220,6 +229,7 @@ class Session:
             "seed": self.seed,
             "minutes": self.minutes,
             "devices": self._ranks.world,
+            **({"virtual": self.virtual} if self.virtual is not None else {}),
         }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from models.training.randomness import derived, generator, order
 from models.training.task import Task
+
+Found = TypeVar("Found")
 
 
 class _Loss(nn.Module):
@@ -22,9 +24,9 @@ class _Loss(nn.Module):
         super().__init__()
         self.task, self.network = task, network
 
-    def forward(self, batch: Any) -> Tensor:
-        """The mean loss over the batch."""
-        return self.task.loss(self.network, batch)
+    def forward(self, batch: Any, step: int) -> Tensor:
+        """The mean loss over the batch of a step."""
+        return self.task.loss_of(step)(self.network, batch)
 
 
 class Stepper:
@@ -57,7 +59,11 @@ class Stepper:
         self._epoch: tuple[int, Tensor] | None = None
         loss = _Loss(task, self.network)
         # Running statistics stay those of each rank; rank 0's are the ones that are kept.
-        self._module: nn.Module = loss if world == 1 else DistributedDataParallel(loss, forward_sync_buffers=False)
+        self._module: nn.Module = (
+            loss
+            if world == 1
+            else DistributedDataParallel(loss, forward_sync_buffers=False, find_unused_parameters=task.in_turns)
+        )
         self.network.train()
 
     def shape(self) -> tuple[Any, ...]:
@@ -92,16 +98,23 @@ class Stepper:
 
     def validate(self, tick: Callable[[], None] = lambda: None) -> dict[str, float]:
         """The task's figures for the network as it is. `tick` is called before each of its forward passes."""
+        return {name: float(value) for name, value in self._looked(self.task.validate, tick).items()}
+
+    def picture(self) -> bytes | None:
+        """The task's picture of what the network as it is has learnt."""
+        return self._looked(self.task.picture)
+
+    def _looked(self, look: Callable[[nn.Module], Found], tick: Callable[[], None] = lambda: None) -> Found:
         shown = self.shown()
         shown.eval()
         hook = shown.register_forward_pre_hook(lambda *_: tick())
         try:
             with torch.no_grad():
-                figures = self.task.validate(shown)
+                found = look(shown)
         finally:
             hook.remove()
         self.network.train()
-        return {name: float(value) for name, value in figures.items()}
+        return found
 
     def settle(self) -> None:
         """Wait for the device, where a clock is read."""
@@ -132,7 +145,7 @@ class Stepper:
             batch = moved(self.task.batch(portion, random), self.device)
             with self._alone(place < len(portions) - 1):
                 with torch.autocast(self._kind, self._half, enabled=self._half is not None):
-                    loss = self._module(batch)
+                    loss = self._module(batch, number)
                 weighted = loss.float() * (weight * len(portion) / count)
                 self.scaler.scale(weighted).backward()
             total += weighted.detach()

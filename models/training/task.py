@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -40,6 +41,9 @@ class Task(ABC):
     patience: int | None = None
     """With `monitor`: epochs without a better figure after which training ends early."""
 
+    in_turns: bool = False
+    """Whether a step's loss may leave parameters out; see `loss_of`."""
+
     @abstractmethod
     def build(self) -> nn.Module:
         """The untrained network on the CPU, drawn from torch's seeded generator."""
@@ -52,6 +56,14 @@ class Task(ABC):
     def loss(self, network: nn.Module, batch: Any) -> Tensor:
         """Mean loss over a batch (moved to the network's device), a scalar; every parameter has a part in it."""
 
+    def loss_of(self, step: int) -> Callable[[nn.Module, Any], Tensor]:
+        """The loss of a step (from 0); `loss` unless a task's parts are trained in turn, as those of a GAN.
+
+        A parameter that a turn's loss does not reach has no gradient then, and the optimizer leaves it as it is. Set
+        `in_turns` where that is so.
+        """
+        return self.loss
+
     @abstractmethod
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
         """A fresh optimizer of the network's parameters, with their full learning rates."""
@@ -63,6 +75,13 @@ class Task(ABC):
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Figures after an epoch, cheap; `network` is in evaluation mode on its device, gradients are off."""
         return {}
+
+    def picture(self, network: nn.Module) -> bytes | None:
+        """A PNG by which a person sees what the network has learnt so far, drawn a few times; None: there is none.
+
+        `network` is as in `validate`.
+        """
+        return None
 
 
 @dataclass(frozen=True)

@@ -126,13 +126,13 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 def _task(work: Work, params: TrainingParams) -> dict[str, Any]:
     """What a child needs to do the same as rank 0."""
-    dataset, parent = work.datasets["dataset"], work.versions.get("parent")
+    dataset = work.datasets["dataset"]
     return {
         "job": work.job_id,
         "params": params.model_dump(mode="json"),
         "seed": work.seed,
         "dataset": {**vars(dataset), "folder": str(dataset.folder), "facts": dict(dataset.facts)},
-        "parent": None if parent is None else _version(parent),
+        "versions": {field: _version(version) for field, version in work.versions.items()},
         "checkpoint": _copied_checkpoint(work),
         "scratch": str(work.folder),
     }

@@ -70,6 +70,13 @@ def made_up_screening(folder: Path) -> ModelVersion:
     return version(folder)
 
 
+def untrained_generator(folder: Path) -> ModelVersion:
+    """Loads torch, so its module is imported only here."""
+    from tests.synthetic_shapes import version
+
+    return version(folder, name="chest-gan")
+
+
 SAMPLES: dict[str, Sample] = {
     "dataset": Sample(small_set),
     "diagnosis": Sample(chest, params={"explain": True}),
@@ -83,6 +90,7 @@ SAMPLES: dict[str, Sample] = {
         version=made_up_screening,
         seeded=False,
     ),
+    "synthesis": Sample(params={"count": 6, "format": "dicom"}, version=untrained_generator),
     "training": Sample(
         params={
             "kind": "diagnosis",

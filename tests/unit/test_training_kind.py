@@ -36,7 +36,7 @@ def test_without_further_words_the_first_recipe_with_its_defaults_is_meant() -> 
     found = params()
     assert (found.recipe, found.settings(), found.devices) == ("plain", ToyRecipe(), 1)
     assert found.makes() == ("mine", "toy-fit")
-    assert references(TrainingParams) == {"dataset": "dataset", "parent": "version"}
+    assert references(TrainingParams) == {"dataset": "dataset", "parent": "version", "augment_with": "version"}
 
 
 def test_overrides_change_the_recipe() -> None:

@@ -1,0 +1,206 @@
+"""`train(session)` for patients: a data set of sequences and a recipe become a generator of virtual patients.
+
+The validation part stands for people whom the generator has not seen; the test part is read once, by the risk models
+of TSTR and TRTR. A copy of the data without it gives the same weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from jobs.errors import DatasetInvalid, InputError
+from jobs.training import NewVersion
+from models.data.canonical import TEST, TRAIN, VALIDATION, SequenceSet
+from models.data.published import PUBLISHED
+from models.prediction.encoding import Batch, Encoder
+from models.prediction.members import known_limits
+from models.synthesis import patient_figures
+from models.synthesis.card import card
+from models.synthesis.drawing import WEIGHTS
+from models.synthesis.emission import Emission
+from models.synthesis.gate import Limits, judge
+from models.synthesis.health import findings
+from models.synthesis.measured import CHECK_SEED, plain
+from models.synthesis.patient_sheet import sheet
+from models.synthesis.sequence_networks import SequenceGan
+from models.synthesis.sequence_recipes import SequenceGanRecipe
+from models.synthesis.sequence_task import PatientGanTask
+from models.synthesis.version import SHEET
+from models.synthesis.virtual_patients import CLASSES, PatientGenerator, levels, packed, unpacked
+from models.training.session import Session
+from models.training.task import Planned
+
+OWN = "gan"
+LEAST = 20
+"""Patients of each outcome in training, and in validation in all, below which nothing can be learnt or measured."""
+
+MEASURING_S = 150.0
+"""What the figures take on one busy core, of which the risk models are the most."""
+
+SHOWN = 4
+"""Patients of each outcome on the sheet."""
+
+
+@dataclass(frozen=True, eq=False)
+class Patients:
+    """The parts of a data set, and the training and validation part as the networks read them."""
+
+    data: SequenceSet
+    encoder: Encoder
+    emission: Emission
+    train: Batch
+    validation: Batch
+
+    def labels(self, which: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """The outcomes of a part, (N,)."""
+        assert self.data.label is not None
+        return self.data.label[self.data.part(which)].astype(np.int64)
+
+
+def train(session: Session) -> NewVersion:
+    """Train the GAN and describe its generator. Raises `Stop`, `InputError` and `DatasetInvalid`."""
+    recipe = cast(SequenceGanRecipe, session.recipe)
+    patients = parted(session, recipe)
+    task = PatientGanTask(
+        patients.train, torch.from_numpy(patients.labels(TRAIN)), patients.validation,
+        torch.from_numpy(patients.labels(VALIDATION)), levels(patients.encoder, patients.emission), recipe,
+    )  # fmt: skip
+    # Either network sees every patient in an epoch of the recipe: two epochs of the loop.
+    session.plan({OWN: Planned(task, 2 * recipe.epochs)}, MEASURING_S if session.minutes else None)
+    gan = cast(SequenceGan, session.fit(OWN, task, 2 * recipe.epochs))
+    return described(session, recipe, patients, gan)
+
+
+def parted(session: Session, recipe: SequenceGanRecipe) -> Patients:
+    """The parts; scales and habits are fitted to the training part alone."""
+    data = cast(SequenceSet, session.data)
+    if data.label is None:
+        raise InputError("Virtual patients are drawn for an outcome of yes or no, and this data set has a time to one.")
+    train, validation = data.part(TRAIN), data.part(VALIDATION)
+    least = min(int((data.label[train] == label).sum()) for label in (0, 1))
+    if min(least, len(validation)) < LEAST:
+        raise DatasetInvalid(
+            f"A generator of patients needs {LEAST} training patients of each outcome and {LEAST} of the validation "
+            f"part; there are {least} of the rarer outcome and {len(validation)} of the validation part."
+        )
+    read = data.time[np.isin(data.subject, train)]
+    horizon = recipe.horizon or float(math.ceil(read.max(initial=1.0)))
+    encoder = Encoder.fit(data, train, horizon, recipe.bins, known_limits(session))
+    batches = [encoder.encode_set(data, rows) for rows in (train, validation)]
+    return Patients(data, encoder, Emission.fit(data, train, encoder), batches[0], batches[1])
+
+
+def described(session: Session, recipe: SequenceGanRecipe, patients: Patients, gan: SequenceGan) -> NewVersion:
+    """Measure the generator as it will be stored, and return the version."""
+    data = patients.data
+    content = packed(gan.generator)
+    generator = unpacked(content, gan.sizes, patients.encoder, patients.emission, data.outcome)
+    stage = session.once("figures", lambda: _figures(session, recipe, patients, gan, generator))
+    figures = json.loads(stage["figures.json"])
+    manifest: dict[str, Any] = {
+        "name": session.name,
+        "kind": "synthesis",
+        "draws": "patients",
+        "summary": recipe.summary
+        or f"Draws patients like those of {session.dataset.name}, with {data.outcome} or not.",
+        "classes": list(CLASSES),
+        "outcome": data.outcome,
+        "contract": {"unit": data.unit, "horizon": patients.encoder.horizon, "outcome": data.outcome},
+        "encoder": patients.encoder.as_dict(),
+        "emission": patients.emission.as_dict(),
+        "network": {"name": "sequence-gan", "config": _config(gan)},
+        "weights": {"file": WEIGHTS, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)},
+        "seeds": [session.seed],
+        **figures,
+        "health": findings(session.curves.as_json(), OWN),
+        "metrics": _metrics(figures, len(data.part(TEST))),
+        "baseline": {"name": None, "mean": {}},
+        "data": {
+            "name": session.dataset.name,
+            "fingerprint": session.dataset.fingerprint,
+            "counts": data.counts(),
+            "source": f"The data set {session.dataset.name}",
+            "license": "not stated",
+            "attribution": "",
+            **PUBLISHED.get(session.dataset.format, {}),
+        },
+        "card": recipe.card.model_dump(),
+    }
+    return NewVersion(session.name, "synthesis", manifest, _files(content, manifest, generator))
+
+
+def drawn(generator: PatientGenerator, labels: np.ndarray[Any, np.dtype[np.int64]], count: int) -> SequenceSet:
+    """`count` patients, of each outcome the share that `labels` (N,) have, in a random order, always the same."""
+    share = float(labels.mean())
+    wanted = (np.arange(count) < round(share * count)).astype(np.int64)
+    wanted = np.random.default_rng(CHECK_SEED).permutation(wanted)
+    return generator.draw(wanted.tolist(), range(count), CHECK_SEED)
+
+
+def _figures(
+    session: Session, recipe: SequenceGanRecipe, patients: Patients, gan: SequenceGan, generator: PatientGenerator
+) -> dict[str, bytes]:
+    """All that is measured, once: a training that goes on after this does not measure again."""
+
+    def step(what: str = "usefulness: risk models on drawn and on real patients") -> None:
+        session.step()
+        session.say("evaluating", what)
+
+    step("drawing")
+    labels, unseen = patients.labels(TRAIN), patients.labels(VALIDATION)
+    made = drawn(generator, labels, max(recipe.checked, len(labels)))
+    step("quality")
+    batch = generator.encoder.encode_set(made, np.arange(recipe.checked))
+    assert made.label is not None
+    made_labels = made.label[: recipe.checked].astype(np.int64)
+    good = patient_figures.quality(batch, made_labels, patients.train, labels, session.seed)
+    step("privacy: attacks")
+    private = patient_figures.private(batch, patients.train, labels, patients.validation, unseen, gan, session.seed)
+    step()
+    data = patients.data
+    test = data.part(TEST)
+    part, rows = ("test", test) if len(test) else ("validation", data.part(VALIDATION))
+    useful = patient_figures.usefulness(
+        made.take(np.arange(len(labels))), data.take(data.part(TRAIN)), data.take(rows), generator.encoder,
+        recipe.judge_rounds, step,
+    )  # fmt: skip
+    limits = Limits()
+    verdict = judge(limits, good.generated.coverage.coverage, useful.drop.value, private)
+    found = {
+        "quality": plain(good),
+        "usefulness": {**plain(useful), "part": part},
+        "privacy": plain(private),
+        "gate": {"limits": limits.model_dump(), **verdict.as_dict()},
+    }
+    return {"figures.json": json.dumps(found).encode()}
+
+
+def _config(gan: SequenceGan) -> dict[str, int]:
+    sizes = gan.sizes
+    return {name: getattr(sizes, name) for name in ("variables", "statics", "bins", "classes", "hidden", "noise")}
+
+
+def _metrics(figures: Mapping[str, Any], tested: int) -> dict[str, Any]:
+    """The figures as every kind lists them; `auc` is that of TSTR. Coverage and the like have no interval."""
+    useful, good = figures["usefulness"], figures["quality"]["generated"]
+    listed: dict[str, Any] = {"auc": useful["tstr"], "trtr_auc": useful["trtr"], "drop": useful["drop"]}
+    for name, value in (("coverage", good["coverage"]["coverage"]), ("density", good["coverage"]["density"])):
+        listed[name] = {"value": round(value, 4)}
+    listed |= {f"membership_auc_{name}": one["auc"] for name, one in figures["privacy"]["attacks"].items()}
+    test = {"n": tested, **listed} if tested else None
+    return {"test": test, "mean": {name: one["value"] for name, one in listed.items()}}
+
+
+def _files(content: bytes, manifest: Mapping[str, Any], generator: PatientGenerator) -> dict[str, bytes]:
+    """Equal trainings give equal bytes: no times, no number."""
+    labels = np.repeat((0, 1), SHOWN)
+    shown = generator.draw(labels.tolist(), range(len(labels)), CHECK_SEED)
+    return {WEIGHTS: content, SHEET: sheet(shown), "card.md": card(manifest).encode()}
