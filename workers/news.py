@@ -32,7 +32,7 @@ class News:
         """Nothing to tell."""
         self._events: deque[Event] = deque(maxlen=MOST_EVENTS)
         self._progress: Progress | None = None
-        self._lock = threading.Lock()
+        self._lock, self._sending = threading.Lock(), threading.Lock()
 
     def progress(self, fraction: float, stage: str, message: str) -> None:
         """How far the job is; only the newest counts."""
@@ -51,16 +51,21 @@ class News:
             self._events.append(("log", {"message": message}))
 
     def deliver(self, send: Send) -> None:
-        """Send all that waits, in portions; what `send` raises comes through, and the portion waits on."""
-        while True:
-            events, progress = self._take()
-            if not events and progress is None:
-                return
-            try:
-                send(events, progress)
-            except BaseException:
-                self._put_back(events, progress)
-                raise
+        """Send all that waits, in portions; what `send` raises comes through, and the portion waits on.
+
+        When it returns, all that was said before the call is sent, also what another thread was sending: the job's end
+        is written next, and nothing is taken after that.
+        """
+        with self._sending:
+            while True:
+                events, progress = self._take()
+                if not events and progress is None:
+                    return
+                try:
+                    send(events, progress)
+                except BaseException:
+                    self._put_back(events, progress)
+                    raise
 
     def _take(self) -> tuple[list[Event], Progress | None]:
         with self._lock:

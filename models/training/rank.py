@@ -71,8 +71,11 @@ def main() -> None:
 
 
 def _end_with_parent() -> None:
-    """Rank 0 holds the other end of the standard input: when it goes, so does this process, whatever it is in."""
-    sys.stdin.buffer.read()
+    """Rank 0 holds the other end of the standard input: when it goes, so does this process, whatever it is in.
+
+    Read below Python's buffer, whose lock would abort a process that ends while this thread waits in it.
+    """
+    os.read(sys.stdin.fileno(), 1)
     os._exit(0)
 
 

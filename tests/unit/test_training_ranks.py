@@ -136,7 +136,7 @@ run(work)
 def test_a_rank_that_waits_for_the_others_ends_when_its_standard_input_does(tmp_path: Path) -> None:
     """Given a rank whose rank 0 never comes, when the pipe to it closes, then it does not wait any longer."""
     task = {
-        "job": "j", "params": job(tmp_path, devices=2).params.model_dump(mode="json"), "seed": 0, "parent": None,
+        "job": "j", "params": job(tmp_path, devices=2).params.model_dump(mode="json"), "seed": 0, "versions": {},
         "dataset": {"name": "d", "fingerprint": "0", "format": "medmnist", "folder": str(tmp_path), "facts": {}},
         "checkpoint": None, "scratch": str(tmp_path), "rendezvous": str(tmp_path / "rendezvous"), "threads": 1,
         "rank": 1, "device": "cpu",

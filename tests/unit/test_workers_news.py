@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -88,3 +89,24 @@ def test_a_loss_that_diverged_can_be_written() -> None:
     told.metric("loss", float("inf"), 1)
     told.deliver(heard)
     assert json.dumps([data["value"] for _, data in heard.calls[0]], allow_nan=False) == "[null, null]"
+
+
+def test_who_delivers_last_returns_when_all_is_sent_also_what_another_thread_was_sending() -> None:
+    # Given a portion that another thread is sending
+    told, begun, may_end, sent = News(), threading.Event(), threading.Event(), list[int]()
+
+    def slow(events: list[Event], progress: Progress | None) -> None:
+        begun.set()
+        assert may_end.wait(10)
+        sent.extend(data["step"] for _, data in events)
+
+    told.metric("loss", 0.5, 1)
+    other = threading.Thread(target=told.deliver, args=(slow,))
+    other.start()
+    assert begun.wait(10)
+    # When this one delivers, with nothing left to take
+    threading.Timer(0.1, may_end.set).start()
+    told.deliver(Heard())
+    # Then that portion is sent
+    assert sent == [1]
+    other.join()
