@@ -22,6 +22,7 @@ import psutil
 
 from benchmarks import stack
 from medjobs.client import Client, Event, Job
+from tests.services.home import long_child
 
 FAST = {"MEDJOBS_LEASE_LONG_S": "6", "MEDJOBS_RENEW_LONG_S": "1", "MEDJOBS_CONTROL_S": "0.5"}
 """A dead process is noticed within seconds instead of two minutes; nothing else differs from the default."""
@@ -93,7 +94,7 @@ def kills(client: Client, parent: psutil.Process, data: str, count: int, draw: r
         job = client.train("diagnosis", data, name=name, **SMALL)
         while job.refresh().data["progress"]["fraction"] < moment and not job.ended:
             time.sleep(0.02)
-        child_of(parent).kill()
+        long_child(parent).kill()
         job.wait(600)
         versions = [one["version"] for one in client.models.get(name)["versions"]] if job.state == "succeeded" else []
         right = versions == [1] and weights(client, name) == wanted and in_order(job)
@@ -101,12 +102,6 @@ def kills(client: Client, parent: psutil.Process, data: str, count: int, draw: r
         verdict = "the same" if right else "NOT THE SAME"
         print(f"    killed at {moment:.3f}: {job.state}, {len(job.data['attempts'])} attempts, {verdict}", flush=True)
     show("same weights, one version and ordered curves after a kill", f"{same} of {count} (undisturbed: {whole.state})")
-
-
-def child_of(parent: psutil.Process) -> psutil.Process:
-    """The process that the long job runs in."""
-    workers = [one for one in parent.children(recursive=True) if {"long", "--device"} <= set(one.cmdline())]
-    return next(child for one in workers for child in one.children() if "spawn" in " ".join(child.cmdline()))
 
 
 def weights(client: Client, name: str) -> str:

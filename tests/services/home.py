@@ -53,10 +53,7 @@ class Home:
 
     def long_child(self) -> psutil.Process:
         """The process that a long job runs in."""
-        every = psutil.Process(self.up.pid).children(recursive=True)
-        workers = [one for one in every if "long" in one.cmdline() and "--device" in one.cmdline()]
-        (child,) = [one for worker in workers for one in worker.children() if "spawn" in " ".join(one.cmdline())]
-        return child
+        return long_child(psutil.Process(self.up.pid))
 
     def logs(self) -> str:
         """The last lines of every log."""
@@ -67,3 +64,19 @@ class Home:
         """Ctrl-C."""
         self.up.send_signal(signal.SIGINT)
         self.up.wait(30)
+
+
+def long_child(up: psutil.Process) -> psutil.Process:
+    """The process that a long job runs in, below a `medjobs up`: the newest, for each job has one of its own."""
+    every = up.children(recursive=True)
+    workers = [one for one in every if {"long", "--device"} <= set(words(one))]
+    children = [child for one in workers for child in one.children() if "spawn" in " ".join(words(child))]
+    return max(children, key=psutil.Process.create_time)
+
+
+def words(process: psutil.Process) -> list[str]:
+    """Its command line; empty where it has ended meanwhile."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
