@@ -25,7 +25,9 @@ from models.prediction.examples import icu, liver
 from models.prediction.kind import PredictionParams
 from models.prediction.predictor import PredictionPredictor, load
 
-WAYS = {
+Ways = dict[str, dict[str, bool]]
+
+WAYS: Ways = {
     "explain off": {"explain": False},
     "explain on, no picture": {"picture": False},
     "explain on, picture": {},
@@ -74,13 +76,15 @@ def bare(predictor: PredictionPredictor, texts: Sequence[bytes]) -> Callable[[],
     return forward
 
 
-def through_stack(client: Client, texts: Sequence[bytes], model: str, rounds: int, base: Sequence[float]) -> None:
+def through_stack(
+    client: Client, texts: Sequence[bytes], model: str, rounds: int, base: Sequence[float], ways: Ways
+) -> None:
     """One job of all the patients, several times for each way; a first one, not counted, loads the model."""
     file = client.upload(b"\n".join(texts))
     one = client.submit("prediction", client.upload(texts[0]), model=model).wait()
     if one.state != "succeeded":
         raise RuntimeError(f"the job that loads the model ended as {one.state}")
-    for words, params in WAYS.items():
+    for words, params in ways.items():
         found = []
         for number in range(rounds):
             label = f"{words}-{number}".replace(" ", "-").replace(",", "")
@@ -98,7 +102,9 @@ def main() -> None:
     parser.add_argument("--model", default="icu-mortality", help="name@version (default %(default)s)")
     parser.add_argument("--count", type=int, default=1000, help="patients (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds per figure (default %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="without explanations, which take most of the time")
     chosen = parser.parse_args()
+    ways = {words: params for words, params in WAYS.items() if not (chosen.quick and params.get("explain", True))}
     torch.set_num_threads(1)
     predictor = load(catalogue().resolve(chosen.model), "cpu")
     drawn = icu if predictor.contract.unit == "hours" else liver
@@ -106,11 +112,11 @@ def main() -> None:
     print(f"{chosen.count} patients, {chosen.model}")
     base = timed(chosen.rounds, chosen.count, bare(predictor, texts))
     show("bare networks on ready arrays", base)
-    for words, params in WAYS.items():
+    for words, params in ways.items():
         work = partial(through, predictor, texts, PredictionParams.model_validate(params))
         show(f"the kind in process, {words}", timed(chosen.rounds, chosen.count, work), base)
     with stack.running() as (client, _, _):
-        through_stack(client, texts, chosen.model, chosen.rounds, base)
+        through_stack(client, texts, chosen.model, chosen.rounds, base, ways)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from jobs.messages import Message
 from jobs.settings import Settings
 from jobs.states import FINAL, State
 from storage.files import Storage
+from tests.services.home import words
 
 ROOT = Path(__file__).parent.parent.parent
 TOYS = ROOT / "tests" / "toy_kind"
@@ -123,7 +124,7 @@ class Stack:
         """The processes in which long jobs run."""
         alive = [psutil.Process(process.pid) for process in self.processes if process.alive()]
         below = [child for process in alive for child in process.children(recursive=True)]
-        return [child for child in below if "spawn" in " ".join(child.cmdline())]
+        return [child for child in below if "spawn" in " ".join(words(child))]
 
     def keeper(self) -> Process:
         """Start a keeper."""
