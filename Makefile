@@ -17,7 +17,7 @@ demo: ## install everything into .venv and watch chest images go through the who
 install: ## install for development into .venv (CPU build of torch where there is no NVIDIA driver)
 	@$(PYTHON) examples/install.py --venv $(VENV) --dev
 
-test: install ## install, then run the tests (about a quarter of an hour on two cores)
+test: install ## install, then run the tests (some twenty minutes on two cores)
 	$(BIN)/python -m pytest
 
 slow: install ## the tests that take longer than a minute each
