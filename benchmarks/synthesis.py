@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 
 from models.data.canonical import TEST, TRAIN, VALIDATION, ImageSet, ordered
 from models.data.formats.medmnist import read
-from models.data.medmnist import Part
 from models.data.options import MedmnistOptions
 from models.diagnosis import metrics
 from models.diagnosis.evaluate import look
@@ -37,6 +36,7 @@ from models.synthesis.drawing import load
 from models.synthesis.encoder import shipped as shipped_encoder
 from models.synthesis.examples import shipped
 from models.synthesis.mixing import joined
+from models.synthesis.part import Part
 from models.synthesis.privacy import Audited, attacked, memorised, nearness
 from models.synthesis.quality import quality
 from models.synthesis.usefulness import usefulness

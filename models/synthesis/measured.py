@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from models.data.canonical import ImageSet
-from models.data.medmnist import Part
 from models.diagnosis.networks import normalise
 from models.synthesis.drawing import Generator
 from models.synthesis.encoder import shipped
 from models.synthesis.gate import Limits, judge
 from models.synthesis.networks import Gan
+from models.synthesis.part import Part
 from models.synthesis.privacy import Audited, Privacy, privacy
 from models.synthesis.quality import Quality, quality
 from models.synthesis.usefulness import Usefulness, usefulness

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.medmnist import Part
 from models.synthesis.coverage import Coverage, coverage
 from models.synthesis.encoder import Encoder
 from models.synthesis.frechet import frechet
 from models.synthesis.kid import Kid, kid
+from models.synthesis.part import Part
 from models.synthesis.radiomics import radiomics
 
 Floats = NDArray[np.float64]

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from models.cases import Cases
-from models.data.medmnist import Part
 from models.diagnosis.networks import CnnBasic, normalise
 from models.prediction.evaluate import weights
 from models.synthesis.interval import Interval
+from models.synthesis.part import Part
 
 Floats = NDArray[np.float64]
 

@@ -10,12 +10,22 @@ import numpy as np
 import pytest
 import torch
 
-from models.data.medmnist import Part, read
+from models.data.canonical import TRAIN
+from models.data.formats import medmnist
+from models.data.options import MedmnistOptions
 from models.synthesis import encoder as encoders
 from models.synthesis.encoder import Encoder
+from models.synthesis.part import Part
 from models.synthesis.quality import halves, quality, shared_counts
 from models.synthesis.usefulness import compared, predicted, trained, usefulness
 from tests.diagnosis_data import bright_or_dark
+
+
+def published(test_data: Path) -> Part:
+    """The training part of PneumoniaMNIST."""
+    data = medmnist.read([test_data / "imaging" / "pneumoniamnist.npz"], MedmnistOptions())
+    rows = data.part(TRAIN)
+    return Part(data.images[rows], data.labels[rows])
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -34,7 +44,7 @@ def encoder() -> Encoder:
 @pytest.fixture(scope="module")
 def real(test_data: Path) -> Part:
     """400 real training images, a quarter of them normal."""
-    train = read(test_data / "imaging" / "pneumoniamnist.npz").train
+    train = published(test_data)
     chosen = [np.flatnonzero(train.labels == label)[:count] for label, count in ((0, 100), (1, 300))]
     return train.take(np.concatenate(chosen))
 
@@ -80,7 +90,7 @@ def test_the_scarcest_class_decides_how_many_are_taken() -> None:
 
 
 def test_real_images_as_generated_ones_are_at_the_floor(encoder: Encoder, test_data: Path, real: Part) -> None:
-    train = read(test_data / "imaging" / "pneumoniamnist.npz").train
+    train = published(test_data)
     unseen = [np.flatnonzero(train.labels == label)[-count:] for label, count in ((0, 60), (1, 180))]
     found = quality(train.take(np.concatenate(unseen)), real, encoder)
     assert found.generated.n == found.floor.n == 200
@@ -101,7 +111,7 @@ def test_unseen_images_that_are_blurred_lie_between_noise_and_real(
     encoder: Encoder, test_data: Path, real: Part
 ) -> None:
     """Each pixel becomes the mean of itself and three neighbours: still a chest, but a texture that no chest has."""
-    train = read(test_data / "imaging" / "pneumoniamnist.npz").train
+    train = published(test_data)
     unseen = train.take(np.concatenate([np.flatnonzero(train.labels == n)[-c:] for n, c in ((0, 60), (1, 180))]))
     moved = [np.roll(unseen.images.astype(float), shift, axis=(1, 2)) for shift in ((0, 0), (0, 1), (1, 0), (1, 1))]
     found = quality(replace(unseen, images=np.mean(moved, axis=0).astype(np.uint8)), real, encoder)
