@@ -88,6 +88,12 @@ class Postgres:
             raise NoPostgres(f"initdb failed: {made.stderr.decode(errors='replace').strip()[-300:]}")
         self.start()
 
+    @property
+    def pid(self) -> int:
+        """Of the server's first process; the others are its children."""
+        assert self._process is not None
+        return self._process.pid
+
     def _as_user(self) -> dict[str, object]:
         if self._user is None:
             return {}
@@ -130,6 +136,22 @@ class Postgres:
         self._command(create)
         return name
 
+    def add_role(self, name: str) -> None:
+        """A further user with every right."""
+        self._command(sql.SQL("CREATE ROLE {} LOGIN SUPERUSER").format(sql.Identifier(name)))
+
+    def refuse(self, name: str, refused: bool) -> None:
+        """Let a user in no more, and cut its connections, as a network would that fails one host alone; or let it in."""
+        self._command(
+            sql.SQL("ALTER ROLE {} " + ("NOLOGIN" if refused else "LOGIN")).format(sql.Identifier(name))
+        )
+        if refused:
+            self._command(
+                sql.SQL("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = {}").format(
+                    sql.Literal(name)
+                )
+            )
+
     def drop(self, name: str) -> None:
         """Drop a database, cutting whoever is connected."""
         self._command(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
@@ -142,7 +164,7 @@ class Postgres:
             )
         )
 
-    def _command(self, statement: sql.Composed) -> None:
+    def _command(self, statement: sql.Composable) -> None:
         with psycopg.connect(self._dsn("postgres"), autocommit=True) as connection:
             connection.execute(statement)
 

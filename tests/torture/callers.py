@@ -1,0 +1,128 @@
+"""The callers: they submit, repeat what was not answered with the same key, upload again and again, and are called."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from tests.torture.ledger import Entry, Ledger, Order
+from tests.torture.orders import digest
+
+PATIENCE_S = 180.0
+"""A caller gives up a submission that was not answered for so long; the judge says that it was not accepted."""
+
+
+class Callers:
+    """Several callers at a common pace. `replays` is the share of accepted submissions that are sent once more."""
+
+    def __init__(self, url: str, token: str, ledger: Ledger, seed: int, *, replays: float = 0.1) -> None:
+        self._ledger = ledger
+        self._replays = replays
+        self._rng = random.Random(seed)
+        self._uploaded: set[bytes] = set()
+        self._clients = threading.local()
+        self._url, self._headers = url, {"Authorization": f"Bearer {token}"}
+
+    def client(self) -> httpx.Client:
+        """This thread's client."""
+        if not hasattr(self._clients, "one"):
+            self._clients.one = httpx.Client(base_url=self._url, headers=self._headers, timeout=30)
+        return self._clients.one  # type: ignore[no-any-return]
+
+    def submit(self, phase: str, orders: Iterator[Order], rate: float, threads: int = 6) -> list[Entry]:
+        """Submit `rate` orders a second; returns when each is answered or given up."""
+        begun, entries = time.monotonic(), []
+        with ThreadPoolExecutor(threads) as pool:
+            for number, order in enumerate(orders):
+                time.sleep(max(0.0, begun + number / rate - time.monotonic()))
+                key = f"{phase}-{number}-{self._rng.getrandbits(48):x}"
+                entry = self._ledger.intend(key, phase, order)
+                entries.append(entry)
+                pool.submit(self._order, entry, self._rng.random(), self._rng.random() < self._replays)
+        return entries
+
+    def _order(self, entry: Entry, chance: float, replay: bool) -> None:
+        for content in entry.order.uploads:
+            # Some are uploaded every time, so that bytes are written while others read them.
+            if content not in self._uploaded or chance < 0.3:
+                self._upload(content)
+        self._post(entry)
+        if replay and entry.ids:
+            self._post(entry)
+
+    def _upload(self, content: bytes) -> None:
+        answer = self._persist(
+            lambda: self.client().post(
+                "/v1/files", content=content, headers={"Content-Type": "application/octet-stream"}
+            )
+        )
+        if answer is not None and answer.status_code in (200, 201):
+            assert answer.json()["id"] == digest(content)
+            self._uploaded.add(content)
+
+    def _post(self, entry: Entry) -> None:
+        headers = {"Idempotency-Key": entry.key}
+        answer = self._persist(lambda: self.client().post("/v1/jobs", json=dict(entry.order.body), headers=headers))
+        if answer is None:
+            self._ledger.refuse(entry, "no answer")
+        elif answer.status_code == 202:
+            self._ledger.accept(entry, answer.json()["id"])
+        else:
+            self._ledger.refuse(entry, f"{answer.status_code} {answer.text[:300]}")
+
+    def cancel(self, entry: Entry) -> None:
+        """Ask for a cancel; the entry notes it where it was accepted."""
+        answer = self._persist(lambda: self.client().post(f"/v1/jobs/{entry.ids[0]}:cancel"))
+        entry.cancelled = entry.cancelled or (answer is not None and answer.status_code == 202)
+
+    def _persist(self, ask) -> httpx.Response | None:  # type: ignore[no-untyped-def]
+        """Ask until there is an answer that a retry would not change; None where the patience is over."""
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            try:
+                answer: httpx.Response = ask()
+            except httpx.HTTPError:
+                time.sleep(0.2)
+                continue
+            if answer.status_code != 429 and answer.status_code < 500:
+                return answer
+            time.sleep(0.3)
+        return None
+
+
+class Receiver:
+    """The target of webhooks; notes each call in the ledger."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:  # noqa: N802 - the name that the base class calls
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                ledger.called(body["data"]["id"], self.headers["webhook-id"], body["data"]["state"])
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/ended"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, name="receiver", daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()

@@ -1,0 +1,333 @@
+"""What can go wrong. Each fault is a function that does harm, again and again, until the orders of its phase are in."""
+
+from __future__ import annotations
+
+import random
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import psutil
+from sqlalchemy import text
+
+from tests.torture.callers import Callers
+from tests.torture.ledger import Ledger
+from tests.torture.system import LEASE_LONG_S, LEASE_S, System, kill
+
+POINTS = (
+    "after-insert", "after-insert-commit", "after-publish", "after-mark-sent", "after-webhook",
+    "after-claim.inference", "after-run.inference", "after-file-write.inference", "before-commit.inference",
+    "after-commit.inference", "after-claim.long", "after-run.long", "after-file-write.long", "before-commit.long",
+    "after-commit.long",
+)  # fmt: skip
+"""Where tests/torture/seam lets a process die: the steps of architecture.md's life of a job, in its order."""
+
+
+@dataclass
+class Scene:
+    """What a fault works with."""
+
+    system: System
+    ledger: Ledger
+    callers: Callers
+    phase: str
+    rng: random.Random
+    over: threading.Event = field(default_factory=threading.Event)
+    """Set when every order is in."""
+
+    def pauses(self, low: float, high: float, most: int | None = None) -> Iterator[int]:
+        """Wait between `low` and `high` seconds, and count, until it is over (or `most` times)."""
+        number = 0
+        while not self.over.wait(self.rng.uniform(low, high)) and (most is None or number < most):
+            yield number
+            number += 1
+
+    def note(self, fault: str, at: float, *, lasted: bool = False, pids: tuple[int, ...] = ()) -> None:
+        """Write an injection down."""
+        self.ledger.inject(self.phase, fault, at, time.time() if lasted else None, pids)
+
+    @contextmanager
+    def lasting(self, fault: str) -> Iterator[None]:
+        """A fault that lasts as long as the block."""
+        at = time.time()
+        try:
+            yield
+        finally:
+            self.note(fault, at, lasted=True)
+
+
+Fault = Callable[[Scene], None]
+
+
+def nothing(scene: Scene) -> None:
+    """The fault-free run."""
+
+
+def kill_workers(scene: Scene) -> None:
+    """kill -9 of a worker, parent or child or the whole host of it, every 2 to 5 s."""
+    for _ in scene.pauses(2, 5):
+        role = scene.rng.choice(["inference-1", "inference-2", "inference-1", "inference-2", "long"])
+        tree = scene.system.roles[role].tree()
+        if not tree:
+            continue
+        whom = scene.rng.choice(["parent", "child", "all"])
+        chosen = {"parent": tree[:1], "child": tree[-1:], "all": tree}[whom]
+        at = time.time()
+        scene.note(f"kill -9 {whom}", at, pids=tuple(kill(chosen)))
+
+
+def flush(scene: Scene) -> None:
+    """FLUSHALL every 10 s."""
+    for _ in scene.pauses(3, 10):
+        scene.note("FLUSHALL", time.time())
+        scene.system.redis.flush()
+
+
+def restart_redis(scene: Scene) -> None:
+    """SIGKILL and restart, twenty times."""
+    for _ in scene.pauses(0.5, 1.5, most=20):
+        with scene.lasting("redis SIGKILL and restart"):
+            scene.system.redis.kill()
+            scene.over.wait(scene.rng.uniform(0.0, 0.5))
+            scene.system.redis.start()
+
+
+def stop_redis(scene: Scene, seconds: float = 60.0) -> None:
+    """SIGSTOP for a minute: connections stay open, and nobody answers."""
+    scene.over.wait(2)
+    with scene.lasting(f"redis SIGSTOP {seconds:.0f} s"):
+        scene.system.redis.pause()
+        time.sleep(seconds)
+        scene.system.redis.resume()
+
+
+def stop_redis_shortly(scene: Scene) -> None:
+    """SIGSTOP for 15 s."""
+    stop_redis(scene, 15.0)
+
+
+def fill_redis(scene: Scene) -> None:
+    """`maxmemory` is reached: Redis refuses every write for a while."""
+    for _ in scene.pauses(1, 3, most=3):
+        with scene.lasting("redis maxmemory reached"):
+            scene.system.redis.command("CONFIG SET maxmemory 1mb")
+            scene.over.wait(5)
+            scene.system.redis.command("CONFIG SET maxmemory 0")
+
+
+def redis_and_keepers_away(scene: Scene) -> None:
+    """Redis is down while jobs are submitted, and up again while no keeper lives."""
+    system = scene.system
+    with scene.lasting("redis down at submit, keepers dead"):
+        system.redis.kill()
+        system.hold("keeper-1", "keeper-2")
+        scene.over.wait()
+        system.redis.start()
+        time.sleep(3)
+        system.release("keeper-1", "keeper-2")
+
+
+def five_times(scene: Scene) -> None:
+    """Every message five times and out of order; Redis' visibility timeout is 2 s, and some jobs take 20 s."""
+    with scene.lasting("every message five times"):
+        scene.system.switch("five-times", off=True)
+        scene.over.wait()
+        time.sleep(3)
+        scene.system.switch("five-times", off=False)
+
+
+def zombies(scene: Scene) -> None:
+    """A worker is stopped beyond its lease, another does its jobs, then it wakes up and goes on."""
+    for number in scene.pauses(0.5, 1):
+        role = ("inference-1", "long")[number % 2]
+        lease = LEASE_LONG_S if role == "long" else LEASE_S
+        tree = scene.system.roles[role].tree()
+        if not _busy(scene, role):
+            continue
+        with scene.lasting(f"SIGSTOP {role.partition('-')[0]} beyond its lease"):
+            _stop_outside_a_write(scene, tree)
+            scene.over.wait(lease + 3)
+            kill(tree, signal.SIGCONT)
+
+
+def crash_points(scene: Scene) -> None:
+    """The process dies at each named step in turn."""
+    for point in POINTS * 2:
+        if scene.over.is_set():
+            return
+        armed = scene.system.arm(point)
+        deadline = time.monotonic() + 12
+        while armed.exists() and time.monotonic() < deadline and not scene.over.is_set():
+            time.sleep(0.05)
+        if armed.exists():
+            armed.unlink(missing_ok=True)
+        else:
+            scene.note(f"death {point}", time.time())
+        scene.over.wait(0.5)
+
+
+def database_away(scene: Scene) -> None:
+    """PostgreSQL: restarted, its connections cut, stopped for 10 s. SQLite: locked by a long writer."""
+    hurt = _hurt_postgres if scene.system.postgres is not None else _hurt_sqlite
+    for number in scene.pauses(1, 3):
+        hurt(scene, number)
+
+
+def _hurt_postgres(scene: Scene, number: int) -> None:
+    server = scene.system.postgres
+    assert server is not None
+    match number % 4:
+        case 0:
+            with scene.lasting("postgresql restarted as by a power cut"):
+                server.restart(immediately=True)
+        case 1:
+            with scene.lasting("postgresql connections cut"):
+                server.cut(scene.system.database_url.rpartition("/")[2])
+        case 2:
+            with scene.lasting("postgresql restarted"):
+                server.restart()
+        case 3:
+            with scene.lasting("postgresql stopped 10 s"):
+                processes = _tree(server.pid)
+                kill(processes, signal.SIGSTOP)
+                scene.over.wait(10)
+                kill(processes, signal.SIGCONT)
+
+
+def _hurt_sqlite(scene: Scene, number: int) -> None:
+    seconds = (2.0, 8.0, 22.0)[number % 3]
+    with scene.lasting(f"sqlite locked {seconds:.0f} s"):
+        connection = sqlite3.connect(scene.system.home / "medjobs.db", timeout=30, isolation_level=None)
+        connection.execute("BEGIN IMMEDIATE")
+        scene.over.wait(seconds)
+        connection.execute("ROLLBACK")
+        connection.close()
+
+
+def long_jobs(scene: Scene) -> None:
+    """Long jobs are killed, drained, stopped, cancelled while they are killed, and cut off from the database."""
+    for number in scene.pauses(1, 3):
+        role = scene.system.roles["long"]
+        tree = role.tree()
+        if len(tree) < 2:
+            continue
+        match number % 4:
+            case 0:
+                scene.note("kill -9 of a training", time.time(), pids=tuple(kill(tree[-1:])))
+            case 1:
+                scene.note("SIGTERM (drain) of the long worker", time.time())
+                kill(tree[:1], signal.SIGTERM)
+                scene.over.wait(4)
+            case 2:
+                _cancel_and_kill(scene)
+            case 3:
+                _cut_off(scene, tree)
+
+
+def _cancel_and_kill(scene: Scene) -> None:
+    running = [entry for entry in scene.ledger.of(scene.phase) if entry.order.kind == "toy-steps" and entry.ids]
+    if running:
+        entry = scene.rng.choice(running[-3:])
+        canceller = threading.Thread(target=scene.callers.cancel, args=(entry,))
+        canceller.start()
+        time.sleep(scene.rng.uniform(0, 0.1))
+        scene.note("cancelled while killed", time.time(), pids=tuple(kill(scene.system.roles["long"].tree()[-1:])))
+        canceller.join()
+
+
+def _cut_off(scene: Scene, tree: list[psutil.Process]) -> None:
+    """PostgreSQL refuses the long worker alone; on SQLite nothing lies between, so it is stopped instead."""
+    with scene.lasting("long worker cut off from the database beyond its lease"):
+        if scene.system.postgres is None:
+            _stop_outside_a_write(scene, tree)
+            scene.over.wait(LEASE_LONG_S + 3)
+            kill(tree, signal.SIGCONT)
+            return
+        scene.system.refuse_long(True)
+        scene.over.wait(LEASE_LONG_S + 3)
+        scene.system.refuse_long(False)
+
+
+def kill_api(scene: Scene) -> None:
+    """API processes die between the commit and the answer, and at any other moment."""
+    for number in scene.pauses(0.3, 1.5):
+        point = ("after-insert", "after-insert-commit", "")[number % 3]
+        if point:
+            scene.system.arm(point)
+            scene.note(f"API dies {point}", time.time())
+        else:
+            tree = scene.system.roles["api"].tree()
+            scene.note("kill -9 API", time.time(), pids=tuple(kill(tree[-1:])))
+
+
+def clock_steps(scene: Scene) -> None:
+    """The clock of one worker's host steps an hour forth and back."""
+    for number in scene.pauses(2, 4):
+        step = ("+3600", "-3600", "+0")[number % 3]
+        scene.note(f"clock {step} s", time.time())
+        scene.system.set_clock(step)
+    scene.system.set_clock("+0")
+
+
+def everything(scene: Scene) -> None:
+    """All of it at random, a pause of some seconds in between."""
+    single: list[Fault] = [
+        _once(kill_workers), _once(kill_workers), _once(flush), _once(restart_redis), _once(fill_redis),
+        _once(kill_api), _once(zombies), _once(database_away), _once(long_jobs),
+    ]  # fmt: skip
+    for _ in scene.pauses(1, 4):
+        scene.rng.choice(single)(scene)
+
+
+def _once(fault: Fault) -> Fault:
+    """The fault, injected once: its own loop ends after the first turn."""
+
+    def once(scene: Scene) -> None:
+        outer, pauses = scene.over, scene.pauses
+        turn = scene.rng.randrange(12)
+
+        def one(low: float, high: float, most: int | None = None) -> Iterator[int]:
+            if not outer.wait(0.2):
+                yield turn
+
+        scene.pauses = one  # type: ignore[method-assign]
+        try:
+            fault(scene)
+        finally:
+            scene.pauses = pauses  # type: ignore[method-assign]
+
+    return once
+
+
+def _busy(scene: Scene, role: str) -> bool:
+    """Whether the worker of that role runs jobs now."""
+    pids = [process.pid for process in scene.system.roles[role].tree()]
+    engine = scene.system.engine()
+    try:
+        with engine.connect() as connection:
+            asked = text("SELECT w.pid FROM jobs j JOIN workers w ON w.id = j.worker_id WHERE j.state = 'running'")
+            return bool({row.pid for row in connection.execute(asked)} & set(pids))
+    finally:
+        engine.dispose()
+
+
+def _stop_outside_a_write(scene: Scene, tree: list[psutil.Process]) -> None:
+    """SQLite has one writer: a process stopped in the middle of a write holds up everybody until it is continued or
+    killed (docs/operations.md), which is another fault than this one. So the lock is ours while they are stopped."""
+    if scene.system.postgres is not None:
+        kill(tree, signal.SIGSTOP)
+        return
+    connection = sqlite3.connect(scene.system.home / "medjobs.db", timeout=30, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    kill(tree, signal.SIGSTOP)
+    connection.execute("ROLLBACK")
+    connection.close()
+
+
+def _tree(pid: int) -> list[psutil.Process]:
+    root = psutil.Process(pid)
+    return [root, *root.children(recursive=True)]

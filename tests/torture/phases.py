@@ -1,0 +1,113 @@
+"""The torture's phases: what is submitted, what goes wrong meanwhile, and what the report says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from tests.torture import faults
+from tests.torture.faults import Fault
+from tests.torture.ledger import Order
+from tests.torture.orders import Mix, Orders
+
+LONG = Mix(mean=20, inline=0, scale=0, steps=60, train=40, steps_of=(20, 60), step_s=0.1)
+
+
+def everyday(count: int, mix: Mix) -> Callable[[Orders], Iterator[Order]]:
+    """So many orders of a mix."""
+    return lambda orders: orders.stream(count, mix)
+
+
+def poisoned(orders: Orders) -> Iterator[Order]:
+    """One poison among 31 good ones, and this four times."""
+    mix = Mix(steps=0, train=0)
+    for _ in range(4):
+        some = [*orders.stream(31, mix), orders.poison(mix)]
+        orders.rng.shuffle(some)
+        yield from some
+
+
+def of_twenty_seconds(orders: Orders) -> Iterator[Order]:
+    """Jobs of 20 s, longer than the visibility timeout, and many short ones."""
+    mix = Mix()
+    for _ in range(6):
+        yield orders.of_file(orders.rng.choice(orders.files), mix, sleep_s=20.0, artifact=True)
+    yield orders.steps(Mix(steps_of=(200, 200), step_s=0.1))
+    yield from orders.stream(200, mix)
+
+
+def for_zombies(orders: Orders) -> Iterator[Order]:
+    """Jobs of a second or two, with artifacts and webhooks: what a frozen worker still has in hand."""
+    mix = Mix(callback=1.0)
+    for number in range(90):
+        if number % 5 == 0:
+            yield orders.steps(Mix(steps_of=(30, 30), step_s=0.1, callback=1.0))
+        else:
+            yield orders.of_file(
+                orders.rng.choice(orders.files), mix, sleep_s=orders.rng.choice((0.5, 1.5)), artifact=True
+            )
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One fault under load."""
+
+    name: str
+    title: str
+    fault: Fault
+    orders: Callable[[Orders], Iterable[Order]]
+    rate: float = 25.0
+    """Submissions a second."""
+
+    faked: Sequence[str] = ()
+    """Roles whose clock is stepped."""
+
+    settle_s: float = 120.0
+    """Most time that the accepted jobs may take after the last fault."""
+
+    most_messages: float | None = 1.5
+    """Mean number of messages per job; None where Redis forgets messages, which have to be sent again."""
+
+    replays: float = 0.1
+    dialects: Sequence[str] = field(default=("sqlite", "postgresql"))
+
+
+HOSTS = ("api", "inference-1", "inference-2", "long", "keeper-1", "keeper-2")
+
+FULL = (
+    Phase("none", "no fault", faults.nothing, everyday(300, Mix(train=1))),
+    Phase("workers", "kill -9 of a worker, every 2-5 s", faults.kill_workers, everyday(5000, Mix(steps=0.3)), rate=60),
+    Phase("flush", "FLUSHALL every 10 s", faults.flush, everyday(500, Mix()), most_messages=None),
+    Phase("restarts", "Redis killed and restarted 20 times", faults.restart_redis, everyday(500, Mix()),
+          most_messages=None),
+    Phase("frozen", "Redis stopped for 60 s", faults.stop_redis, everyday(500, Mix()), rate=8, most_messages=None,
+          dialects=("postgresql",)),
+    Phase("frozen", "Redis stopped for 15 s", faults.stop_redis_shortly, everyday(300, Mix()), rate=15,
+          most_messages=None, dialects=("sqlite",)),
+    Phase("full", "Redis full (maxmemory)", faults.fill_redis, everyday(400, Mix()), rate=20, most_messages=None),
+    Phase("down", "Redis down at submit, up while no keeper lives", faults.redis_and_keepers_away,
+          everyday(150, Mix()), most_messages=None),
+    Phase("messages", "every message 5 times, unordered; visibility 2 s, jobs of 20 s", faults.five_times,
+          of_twenty_seconds, most_messages=None),
+    Phase("zombies", "a worker stopped beyond its lease", faults.zombies, for_zombies, rate=4),
+    Phase("points", "death at each named step", faults.crash_points, everyday(1000, Mix(steps=5)), rate=18),
+    Phase("database", "database away", faults.database_away, everyday(600, Mix()), rate=20),
+    Phase("poison", "an input that kills its process", faults.nothing, poisoned, rate=10, settle_s=180),
+    Phase("training", "long jobs killed, drained, cut off, cancelled", faults.long_jobs, everyday(40, LONG),
+          rate=1.2, settle_s=240),
+    Phase("api", "API processes killed", faults.kill_api, everyday(400, Mix()), rate=20, replays=0.3),
+    Phase("clock", "the clock of a worker's host steps by an hour", faults.clock_steps, everyday(300, Mix()),
+          rate=20, faked=("inference-2",), dialects=("postgresql",)),
+    Phase("clock", "the clock of the host steps by an hour", faults.clock_steps, everyday(300, Mix()), rate=20,
+          faked=HOSTS, dialects=("sqlite",), most_messages=None),
+    Phase("mixed", "all of it", faults.everything, everyday(900, Mix(train=1)), rate=20, settle_s=240,
+          most_messages=None),
+)  # fmt: skip
+
+SLICE = (
+    Phase("none", "no fault", faults.nothing, everyday(40, Mix())),
+    Phase("workers", "kill -9 of a worker, every 2-5 s", faults.kill_workers, everyday(240, Mix()), rate=20),
+    Phase("flush", "FLUSHALL every 10 s", faults.flush, everyday(120, Mix()), rate=15, most_messages=None),
+    Phase("points", "death at each named step", faults.crash_points, everyday(260, Mix(steps=6)), rate=13),
+)
+"""A minute of it, for every run of the tests."""

@@ -1,0 +1,225 @@
+"""Runs phases on one stack, waits until all that was accepted has ended, and asks the judge."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, text
+
+from storage.files import Storage
+from tests.torture.callers import Callers, Receiver
+from tests.torture.faults import Scene
+from tests.torture.judge import DOUBLED, LOST, Held, Violation, judge, lost_or_kept, read
+from tests.torture.ledger import Entry, Ledger
+from tests.torture.orders import Orders
+from tests.torture.phases import Phase
+from tests.torture.system import System
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of one phase."""
+
+    phase: str
+    title: str
+    dialect: str
+    injected: int
+    jobs: int
+    violations: Sequence[Violation]
+    recoveries: Sequence[float]
+    """Seconds from a kill until the job ran again; from the end of an outage until the next job began."""
+
+    messages: float
+    """Messages that Redis got, per job."""
+
+    attempts: float
+    """Attempts per job."""
+
+    seconds: float
+    notes: Sequence[str] = field(default=())
+
+    def count(self, *sorts: str) -> int:
+        """How many jobs a sort of violation befell."""
+        return len({one.key for one in self.violations if one.sort in sorts})
+
+    @property
+    def lost(self) -> int:
+        """Accepted and never committed."""
+        return self.count(LOST)
+
+    @property
+    def doubled(self) -> int:
+        """Committed twice, or two jobs for one order."""
+        return self.count(DOUBLED)
+
+
+class Torture:
+    """One stack and one ledger; `run` may be called for one phase after another."""
+
+    def __init__(self, folder: Path, dialect: str, seed: int, say: Callable[[str], None], **settings: str) -> None:
+        """`settings`: MEDJOBS_* without the prefix, of every process."""
+        self.folder, self.dialect, self.seed, self._say = folder, dialect, seed, say
+        folder.mkdir(parents=True, exist_ok=True)
+        self.ledger = Ledger(folder / "ledger.jsonl")
+        self.receiver = Receiver(self.ledger)
+        self.system = System(folder, dialect, **settings)
+        self.engine: Engine = self.system.engine()
+
+    def __enter__(self) -> Torture:
+        self.receiver.__enter__()
+        self.system.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.engine.dispose()
+        self.system.stop()
+        self.receiver.__exit__(None, None, None)
+        self.ledger.close()
+
+    def run(self, phase: Phase) -> Verdict:
+        """Submit under the fault, let it settle, judge."""
+        begun = time.monotonic()
+        # A phase is the same alone and among others: its seed is its own.
+        seed = self.seed + zlib.crc32(f"{phase.name} {self.dialect}".encode())
+        if phase.faked:
+            self.system.fake_clock(*phase.faked)
+            self._until(self.system.answers, 60)
+        callers = Callers(self.system.url, self.system.token, self.ledger, seed, replays=phase.replays)
+        scene = Scene(self.system, self.ledger, callers, phase.name, random.Random(seed))
+        orders = Orders(seed, self.receiver.url)
+        sent = _pushes(self.system)
+        harm = threading.Thread(target=self._harm, args=(phase, scene), name="fault")
+        harm.start()
+        entries = callers.submit(phase.name, iter(phase.orders(orders)), phase.rate)
+        scene.over.set()
+        harm.join()
+        late = self._settle(entries, phase.settle_s)
+        messages = (_pushes(self.system) - sent) / max(1, len(entries))
+        self._callbacks(entries)
+        if phase.faked:
+            self.system.fake_clock()
+            self._until(self.system.answers, 60)
+        return self._verdict(phase, entries, messages, late, time.monotonic() - begun)
+
+    def _harm(self, phase: Phase, scene: Scene) -> None:
+        try:
+            phase.fault(scene)
+        except Exception as error:
+            self._say(f"the fault itself failed: {type(error).__name__}: {error}")
+            raise
+
+    def _settle(self, entries: Sequence[Entry], most_s: float) -> list[str]:
+        """Wait until every accepted job has ended; the keys of those that have not."""
+        waiting = {entry.ids[0]: entry for entry in entries if entry.ids}
+        deadline = time.monotonic() + most_s
+        while waiting and time.monotonic() < deadline:
+            try:
+                states = self._states(list(waiting))
+            except Exception:
+                time.sleep(0.5)
+                continue
+            waiting = {one: entry for one, entry in waiting.items() if states.get(one) not in _FINAL}
+            time.sleep(0.2)
+        return [entry.key for entry in waiting.values()]
+
+    def _states(self, ids: Sequence[str]) -> dict[str, str]:
+        from sqlalchemy import bindparam
+
+        asked = text("SELECT id, state FROM jobs WHERE id IN :ids").bindparams(bindparam("ids", expanding=True))
+        with self.engine.connect() as connection:
+            return {
+                row.id: row.state
+                for first in range(0, len(ids), 500)
+                for row in connection.execute(asked, {"ids": list(ids[first : first + 500])})
+            }
+
+    def _callbacks(self, entries: Sequence[Entry]) -> None:
+        """Webhooks come a little later than the end; a keeper that died with one in hand gives it back later still."""
+        ids = [entry.ids[0] for entry in entries if entry.ids and "callback_url" in entry.order.body]
+        self._until(lambda: all(self.ledger.calls.get(one) for one in ids), 75)
+
+    def _verdict(
+        self, phase: Phase, entries: Sequence[Entry], messages: float, late: Sequence[str], seconds: float
+    ) -> Verdict:
+        self._sweep()
+        held = read(self.engine, [entry.ids[0] for entry in entries if entry.ids])
+        files, commits = self.system.home / "files", self.system.seam / "commits"
+        violations = judge(self.ledger, phase.name, held, files, commits) + self._strangers(held)
+        notes = [f"{len(late)} jobs had not ended after {phase.settle_s:.0f} s"] if late else []
+        if phase.most_messages is not None and messages > phase.most_messages:
+            violations.append(Violation("messages", phase.name, f"{messages:.2f} messages per job"))
+        injections = self.ledger.injected(phase.name)
+        attempts = sum(len(job.attempts) for job in held.values()) / max(1, len(held))
+        return Verdict(
+            phase.name, phase.title, self.dialect, len(injections), len(entries), violations,
+            self._recoveries(phase.name, held), messages, attempts, seconds, notes,
+        )  # fmt: skip
+
+    def _sweep(self) -> None:
+        """One sweep of the keeper over the folders of jobs, now and not within the minute."""
+        from broker.dispatch import Dispatcher
+        from db.engine import Database
+        from workers.sweeps import Sweeps
+
+        database, settings = Database(self.system.database_url), self.system.settings
+        sweeps = Sweeps(database, Storage(settings.storage), Dispatcher(settings), settings)
+        folders = len(Storage(settings.storage).folders_of_jobs())
+        for _ in range(folders // 500 + 1):
+            sweeps.sweep_folders()
+        database.close()
+
+    def _strangers(self, held: Mapping[str, Held]) -> list[Violation]:
+        """Jobs that nobody was told of: every caller asks until it is answered, so each row is somebody's."""
+        known = {one for entry in self.ledger.entries.values() for one in entry.ids}
+        with self.engine.connect() as connection:
+            there = set(connection.execute(text("SELECT id FROM jobs")).scalars())
+        return [Violation(DOUBLED, one, "a job that no answer named") for one in sorted(there - known)]
+
+    def _recoveries(self, phase: str, held: Mapping[str, Held]) -> list[float]:
+        """See `Verdict.recoveries`."""
+        killed = [(one.at, set(one.pids)) for one in self.ledger.injected(phase) if one.pids]
+        with self.engine.connect() as connection:
+            pids = dict(connection.execute(text("SELECT id, pid FROM workers")).tuples().all())
+        took = []
+        for job in held.values():
+            for one, after in zip(job.attempts, job.attempts[1:], strict=False):
+                died = [at for at, gone in killed if pids.get(one["worker_id"]) in gone and at >= one["started_at"]]
+                if died and one["outcome"] != "succeeded":
+                    took.append(after["started_at"] - min(died))
+        starts = sorted(attempt["started_at"] for job in held.values() for attempt in job.attempts)
+        for one in self.ledger.injected(phase):
+            if one.until > one.at:
+                took += [start - one.until for start in starts if start > one.until][:1]
+        return sorted(took)
+
+    def _until(self, reached: Callable[[], Any], seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if reached():
+                return True
+            time.sleep(0.2)
+        return False
+
+
+def _pushes(system: System) -> int:
+    """LPUSH commands that this Redis has served: what was sent, as Redis itself counts it."""
+    import redis
+
+    try:
+        with redis.Redis.from_url(system.redis.url, socket_timeout=5) as client:
+            stats: Any = client.info("commandstats")
+            return int(stats.get("cmdstat_lpush", {}).get("calls", 0))
+    except redis.RedisError:
+        return 0
+
+
+_FINAL = frozenset({"succeeded", "failed", "cancelled"})
+
+__all__ = ["Torture", "Verdict", "lost_or_kept"]
