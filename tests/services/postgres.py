@@ -142,9 +142,7 @@ class Postgres:
 
     def refuse(self, name: str, refused: bool) -> None:
         """Let a user in no more, and cut its connections, as a network would that fails one host alone; or let it in."""
-        self._command(
-            sql.SQL("ALTER ROLE {} " + ("NOLOGIN" if refused else "LOGIN")).format(sql.Identifier(name))
-        )
+        self._command(sql.SQL("ALTER ROLE {} " + ("NOLOGIN" if refused else "LOGIN")).format(sql.Identifier(name)))
         if refused:
             self._command(
                 sql.SQL("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = {}").format(

@@ -22,11 +22,13 @@ PATIENCE_S = 180.0
 
 
 class Callers:
-    """Several callers at a common pace. `replays` is the share of accepted submissions that are sent once more."""
+    """Several callers at a common pace; `replays` and `reuploads` as in phases.Phase."""
 
-    def __init__(self, url: str, token: str, ledger: Ledger, seed: int, *, replays: float = 0.1) -> None:
+    def __init__(
+        self, url: str, token: str, ledger: Ledger, seed: int, *, replays: float = 0.1, reuploads: float = 0.3
+    ) -> None:
         self._ledger = ledger
-        self._replays = replays
+        self._replays, self._reuploads = replays, reuploads
         self._rng = random.Random(seed)
         self._uploaded: set[bytes] = set()
         self._clients = threading.local()
@@ -53,7 +55,7 @@ class Callers:
     def _order(self, entry: Entry, chance: float, replay: bool) -> None:
         for content in entry.order.uploads:
             # Some are uploaded every time, so that bytes are written while others read them.
-            if content not in self._uploaded or chance < 0.3:
+            if content not in self._uploaded or chance < self._reuploads:
                 self._upload(content)
         self._post(entry)
         if replay and entry.ids:
@@ -104,7 +106,7 @@ class Receiver:
 
     def __init__(self, ledger: Ledger) -> None:
         class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:  # noqa: N802 - the name that the base class calls
+            def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
                 ledger.called(body["data"]["id"], self.headers["webhook-id"], body["data"]["state"])
                 self.send_response(204)

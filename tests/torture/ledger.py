@@ -85,7 +85,9 @@ class Ledger:
         entry = Entry(key, phase, order, time.time())
         with self._lock:
             self.entries[key] = entry
-        self._write("intend", key=key, phase=phase, kind=order.kind, body=order.body, items=order.items, ends=order.ends)
+        self._write(
+            "intend", key=key, phase=phase, kind=order.kind, body=order.body, items=order.items, ends=order.ends
+        )
         return entry
 
     def accept(self, entry: Entry, job_id: str) -> None:
@@ -99,9 +101,7 @@ class Ledger:
         entry.refused = why
         self._write("refuse", key=entry.key, why=why)
 
-    def inject(
-        self, phase: str, fault: str, at: float, until: float | None = None, pids: tuple[int, ...] = ()
-    ) -> None:
+    def inject(self, phase: str, fault: str, at: float, until: float | None = None, pids: tuple[int, ...] = ()) -> None:
         """A fault was injected."""
         with self._lock:
             self.injections.append(Injection(phase, fault, at, until or at, pids))

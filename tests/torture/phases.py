@@ -69,6 +69,11 @@ class Phase:
     """Mean number of messages per job; None where Redis forgets messages, which have to be sent again."""
 
     replays: float = 0.1
+    """The share of accepted submissions that are sent once more."""
+
+    reuploads: float = 0.3
+    """The share of submissions whose files are uploaded though they are there."""
+
     dialects: Sequence[str] = field(default=("sqlite", "postgresql"))
 
 
@@ -88,7 +93,7 @@ FULL = (
     Phase("down", "Redis down at submit, up while no keeper lives", faults.redis_and_keepers_away,
           everyday(150, Mix()), most_messages=None),
     Phase("messages", "every message 5 times, unordered; visibility 2 s, jobs of 20 s", faults.five_times,
-          of_twenty_seconds, most_messages=None),
+          of_twenty_seconds, most_messages=None, settle_s=240),
     Phase("zombies", "a worker stopped beyond its lease", faults.zombies, for_zombies, rate=4),
     Phase("points", "death at each named step", faults.crash_points, everyday(1000, Mix(steps=5)), rate=18),
     Phase("database", "database away", faults.database_away, everyday(600, Mix()), rate=20),

@@ -16,7 +16,7 @@ from sqlalchemy import Engine, text
 from storage.files import Storage
 from tests.torture.callers import Callers, Receiver
 from tests.torture.faults import Scene
-from tests.torture.judge import DOUBLED, LOST, Held, Violation, judge, lost_or_kept, read
+from tests.torture.judge import DOUBLED, LOST, Held, Violation, judge, read
 from tests.torture.ledger import Entry, Ledger
 from tests.torture.orders import Orders
 from tests.torture.phases import Phase
@@ -91,7 +91,8 @@ class Torture:
         if phase.faked:
             self.system.fake_clock(*phase.faked)
             self._until(self.system.answers, 60)
-        callers = Callers(self.system.url, self.system.token, self.ledger, seed, replays=phase.replays)
+        shares = {"replays": phase.replays, "reuploads": phase.reuploads}
+        callers = Callers(self.system.url, self.system.token, self.ledger, seed, **shares)
         scene = Scene(self.system, self.ledger, callers, phase.name, random.Random(seed))
         orders = Orders(seed, self.receiver.url)
         sent = _pushes(self.system)
@@ -221,5 +222,3 @@ def _pushes(system: System) -> int:
 
 
 _FINAL = frozenset({"succeeded", "failed", "cancelled"})
-
-__all__ = ["Torture", "Verdict", "lost_or_kept"]

@@ -1,0 +1,53 @@
+"""Does each guard matter? One is switched off, its fault is injected, and the judge has to notice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tests.torture import faults
+from tests.torture.faults import Scene
+from tests.torture.ledger import Order
+from tests.torture.orders import Mix, Orders
+from tests.torture.phases import Phase, everyday, for_zombies
+from tests.torture.runner import Torture, Verdict
+from tests.torture.system import kill
+
+SHORT = Mix(steps=0)
+
+
+def kill_hosts(scene: Scene) -> None:
+    """kill -9 of a worker with its supervisor: nobody is left who saw it die, so only the lease can tell."""
+    for number in scene.pauses(1.5, 3):
+        tree = scene.system.roles[("inference-1", "inference-2")[number % 2]].tree()
+        scene.note("kill -9 all", 0.0, pids=tuple(kill(tree)))
+
+
+def same_bytes(orders: Orders) -> Iterator[Order]:
+    """Three files, read by every job and uploaded by every caller at the same time."""
+    for number in range(250):
+        yield orders.of_file(orders.files[number % 3], Mix(callback=0), sleep_s=0.0)
+
+
+GUARDS: dict[str, Phase] = {
+    "fence": Phase("fence", "a worker stopped beyond its lease", faults.zombies, for_zombies, rate=4, settle_s=40),
+    "lease": Phase("lease", "a worker and its supervisor killed", kill_hosts,
+                   everyday(250, Mix(steps=0, slow_s=(0.2, 0.5))), rate=15, settle_s=30),
+    "outbox": Phase("outbox", "FLUSHALL", faults.flush, everyday(250, Mix(steps=0, slow_s=(0.3,))), rate=25,
+                    settle_s=20, most_messages=None),
+    "idempotency": Phase("idempotency", "API processes killed, callers repeat", faults.kill_api, everyday(150, SHORT),
+                         rate=15, replays=0.3, settle_s=40),
+    "atomic": Phase("atomic", "bytes are written while they are read", faults.nothing, same_bytes, rate=25,
+                    settle_s=40, reuploads=1.0),
+}  # fmt: skip
+"""Guard -> the fault that it is there for."""
+
+
+def mutate(
+    folder: Path, seed: int, say: Callable[[str], None], dialect: str = "sqlite"
+) -> Iterator[tuple[str, Verdict]]:
+    """Each guard with what the judge found without it, on a stack of its own."""
+    for guard, phase in GUARDS.items():
+        with Torture(folder / guard, dialect, seed, say) as torture:
+            torture.system.switch(guard, off=True)
+            yield guard, torture.run(phase)
