@@ -141,7 +141,7 @@ class Postgres:
         self._command(sql.SQL("CREATE ROLE {} LOGIN SUPERUSER").format(sql.Identifier(name)))
 
     def refuse(self, name: str, refused: bool) -> None:
-        """Let a user in no more, and cut its connections, as a network would that fails one host alone; or let it in."""
+        """Let a user in no more and cut its connections, as if the network failed one host; or let it in again."""
         self._command(sql.SQL("ALTER ROLE {} " + ("NOLOGIN" if refused else "LOGIN")).format(sql.Identifier(name)))
         if refused:
             self._command(

@@ -43,11 +43,9 @@ GUARDS: dict[str, Phase] = {
 """Guard -> the fault that it is there for."""
 
 
-def mutate(
-    folder: Path, seed: int, say: Callable[[str], None], dialect: str = "sqlite"
-) -> Iterator[tuple[str, Verdict]]:
+def mutate(folder: Path, seed: int, say: Callable[[str], None]) -> Iterator[tuple[str, Verdict]]:
     """Each guard with what the judge found without it, on a stack of its own."""
     for guard, phase in GUARDS.items():
-        with Torture(folder / guard, dialect, seed, say) as torture:
+        with Torture(folder / guard, "sqlite", seed, say) as torture:
             torture.system.switch(guard, off=True)
             yield guard, torture.run(phase)

@@ -224,6 +224,14 @@ PATCHES = {
 }
 
 
+def _both(load, patch):
+    def exec_module(module):
+        load(module)
+        patch(module)
+
+    return exec_module
+
+
 class _Patching(importlib.abc.MetaPathFinder):
     """Patches a module right after it was imported."""
 
@@ -234,8 +242,7 @@ class _Patching(importlib.abc.MetaPathFinder):
         for finder in sys.meta_path:
             spec = finder.find_spec(name, path, target) if finder is not self else None
             if spec is not None and spec.loader is not None:
-                load = spec.loader.exec_module
-                spec.loader.exec_module = lambda module: (load(module), patch(module))
+                spec.loader.exec_module = _both(spec.loader.exec_module, patch)
                 return spec
         return None
 
