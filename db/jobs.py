@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, Connection, Select, Table, Text, and_, bindparam, select, update
+from sqlalchemy import BigInteger, Connection, Float, Select, Table, Text, and_, bindparam, or_, select, update
 
 from db import models, moves, watching
 from db.batch import document, ids, relation
@@ -108,15 +108,22 @@ def request_cancel(db: Database, job_id: str, caller_id: int | None) -> CancelRe
     return db.transact(work)
 
 
-def expire_leases(db: Database, *, worker_dead_s: float, max_crashes: int, limit: int = 500) -> list[Expired]:
+def expire_leases(
+    db: Database, *, worker_dead_s: float, max_crashes: int, limit: int = 500, longest_s: float = 86_400.0
+) -> list[Expired]:
     """Take back jobs whose lease ran out. Charged as a crash only where the worker's heartbeat stopped while keepers
-    were watching (db/watching.py); at `max_crashes` the job is failed with worker-crashed."""
-    if not watching.needed(db, worker_dead_s) and not db.query(lambda c: c.execute(_ANY_OVERDUE).first()):
+    were watching (db/watching.py); at `max_crashes` the job is failed with worker-crashed.
+
+    No lease is longer than `longest_s`: one that ends later was given before the database's clock was set back, and
+    would hold the job of a dead worker for as long as the step was. It counts as run out.
+    """
+    asked = {"longest": longest_s}
+    if not watching.needed(db, worker_dead_s) and not db.query(lambda c: c.execute(_ANY_OVERDUE, asked).first()):
         return []
 
     def work(connection: Connection) -> list[Expired]:
         since = watching.renew(connection, worker_dead_s)
-        rows = connection.execute(_OVERDUE, {"most": limit}).all()
+        rows = connection.execute(_OVERDUE, {"most": limit, **asked}).all()
         taken = [_taken(row, _dead(row, since, worker_dead_s), max_crashes) for row in rows]
         return _take(connection, rows, taken)
 
@@ -237,7 +244,10 @@ def _repeated(dialect: str) -> Select[Any]:
 
 _ONE = select(*_HELD_COLUMNS, JOBS.c.state, JOBS.c.caller_id).where(JOBS.c.id == bindparam("one")).with_for_update()
 _CANCELLING = update(JOBS).where(JOBS.c.id == bindparam("one")).values(cancel_requested_at=now())
-_IS_OVERDUE = and_(JOBS.c.state == State.RUNNING.value, JOBS.c.lease_until < now())
+_IS_OVERDUE = and_(
+    JOBS.c.state == State.RUNNING.value,
+    or_(JOBS.c.lease_until < now(), JOBS.c.lease_until > now() + bindparam("longest", type_=Float(53))),
+)
 _ANY_OVERDUE = select(JOBS.c.id).where(_IS_OVERDUE).limit(1)
 _OVERDUE = (
     select(*_HELD_COLUMNS, _WORKERS.c.heartbeat_at, _WORKERS.c.gone_at, now().label("now"))

@@ -27,10 +27,12 @@ def _effective(row: Any) -> Message:
 
 _COLUMNS = (_JOBS.c.id, _JOBS.c.kind, _JOBS.c.pool, _JOBS.c.priority, _JOBS.c.boost)
 _DUE = and_(_JOBS.c.state == State.QUEUED.value, func.coalesce(_JOBS.c.run_at, 0.0) <= now())
+_FRESH_S = bindparam("fresh_s", type_=Float(53))
 _NOT_FRESH = or_(
     _JOBS.c.attempt > 0,
     _JOBS.c.run_at.is_not(None),
-    _JOBS.c.created_at <= now() - bindparam("fresh_s", type_=Float(53)),
+    _JOBS.c.created_at <= now() - _FRESH_S,
+    _JOBS.c.created_at > now() + _FRESH_S,  # the database's clock was set back since
 )
 
 _UNSENT = (
@@ -79,12 +81,14 @@ _LISTED = case((_JOBS.c.priority + _JOBS.c.boost > 9, 9), else_=_JOBS.c.priority
 """The priority of the list in which a job's message stands."""
 
 _BEFORE = func.coalesce(bindparam("before", type_=Float(53)), now())
+_RESEND_S = bindparam("resend_s", type_=Float(53))
 _LOST = (
     select(*_COLUMNS)
     .where(
         _DUE,
         _JOBS.c.pool == bindparam("pool", type_=_JOBS.c.pool.type),
-        _JOBS.c.sent_at < _BEFORE - bindparam("resend_s", type_=Float(53)) * _PATIENCE,
+        # Sent in the future: the database's clock was set back, and nothing can be said of the message.
+        or_(_JOBS.c.sent_at < _BEFORE - _RESEND_S * _PATIENCE, _JOBS.c.sent_at > now() + _RESEND_S),
         func.coalesce(bindparam("priority", type_=Integer()), _LISTED) == _LISTED,
     )
     .order_by((_JOBS.c.priority + _JOBS.c.boost).desc(), _JOBS.c.id)

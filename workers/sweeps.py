@@ -73,7 +73,10 @@ class Sweeps:
     def expire_leases(self) -> None:
         """Jobs whose worker died, or cannot renew, go back to the queue under a higher fence."""
         settings = self._settings
-        taken = jobs.expire_leases(self._db, worker_dead_s=settings.worker_dead_s, max_crashes=settings.max_crashes)
+        taken = jobs.expire_leases(
+            self._db, worker_dead_s=settings.worker_dead_s, max_crashes=settings.max_crashes,
+            longest_s=2 * max(settings.lease_inference_s, settings.lease_long_s),
+        )  # fmt: skip
         if taken:
             log.warning("%d leases ran out; those jobs are free again", len(taken))
 

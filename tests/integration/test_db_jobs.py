@@ -143,6 +143,15 @@ def test_given_a_gap_in_the_watch_when_a_keeper_looks_again_then_the_watch_start
     assert (taken.id, taken.outcome) == (claim.id, Outcome.LEASE_EXPIRED)
 
 
+def test_given_a_clock_set_back_when_a_lease_ends_later_than_any_can_then_it_has_run_out(database: Database) -> None:
+    watch(database, 60)
+    held, dead = running(database, 2, worker=registered(database, "w1"), lease_s=30)
+    execute(database, f"UPDATE jobs SET lease_until = lease_until + 3600 WHERE id = '{dead.id}'")
+    (taken,) = jobs.expire_leases(database, worker_dead_s=20, max_crashes=3, longest_s=240)
+    assert (taken.id, taken.outcome, taken.state) == (dead.id, Outcome.LEASE_EXPIRED, State.QUEUED)
+    assert jobs.renew(database, "w1", {held.id: held.fence, dead.id: dead.fence}, 30).lost == {dead.id}
+
+
 def test_given_three_dead_workers_when_the_third_is_known_then_the_job_failed_with_evidence(database: Database) -> None:
     (job,) = queued(database)
     for name in ("w1", "w2", "w3"):
@@ -328,6 +337,19 @@ def test_given_completion_and_expiry_at_once_when_both_are_done_then_one_of_them
 
 
 # -- sending, webhooks, streams ---------------------------------------------------------------------------------------
+
+
+def test_given_a_clock_set_back_when_jobs_were_made_or_sent_in_the_future_then_they_are_sent_again(
+    database: Database,
+) -> None:
+    unsent, sent = queued(database, 2)
+    jobs.mark_sent(database, [sent])
+    assert jobs.to_send(database, fresh_s=5) == []  # the API is about to send it
+    execute(database, "UPDATE jobs SET created_at = created_at + 3600, sent_at = sent_at + 3600")
+    assert [one.id for one in jobs.to_send(database, fresh_s=5)] == [unsent]
+    assert [one.id for one in jobs.lost(database, "inference", resend_s=10)] == [sent]
+    jobs.mark_sent(database, [sent])
+    assert jobs.lost(database, "inference", resend_s=10) == []
 
 
 def test_given_sent_jobs_when_their_messages_are_lost_then_they_are_due_with_backoff(database: Database) -> None:
