@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test slow check lint types imports docs format bench accuracy shipped wheel clean
+.PHONY: help demo install test slow torture soak check lint types imports docs format bench accuracy shipped wheel clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,12 @@ test: install ## install, then run the tests (some twenty minutes on two cores)
 
 slow: install ## the tests that take longer than a minute each
 	$(BIN)/python -m pytest -m slow --timeout=1800
+
+torture: install ## every fault on SQLite and PostgreSQL, every guard switched off (SEED=n replays; docs/torture.md)
+	$(BIN)/python -m tests.torture --guards --report torture.md $(if $(SEED),--seed $(SEED))
+
+soak: install ## an hour of all faults mixed on each database, with the memory of every process (MINUTES=60)
+	$(BIN)/python -m tests.torture --soak $(or $(MINUTES),60) --report soak.md $(if $(SEED),--seed $(SEED))
 
 check: lint types imports docs ## lint, types, import rules, documents
 

@@ -34,7 +34,9 @@ class Settings(BaseModel):
     timeout_grace_s: float = Field(default=10.0, description="Beyond a job's timeout_s before its process exits.")
     control_s: float = Field(default=2.0, description="How often a long job looks at its cancel and drain columns.")
 
-    max_attempts: int = Field(default=5, description="Temporary failures before a job is failed.")
+    max_attempts: int = Field(
+        default=12, description="Temporary failures before a job is failed: a disk full for twenty minutes fails none."
+    )
     max_crashes: int = Field(default=3, description="Dead workers before a job is taken for what kills them.")
     retry_base_s: float = Field(default=2.0, description="First retry delay; doubles each time.")
     retry_cap_s: float = Field(default=300.0, description="Longest retry delay.")

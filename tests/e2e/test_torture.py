@@ -61,7 +61,9 @@ class Story:
         attempt = {"number": 1, "fence": 1, "worker_id": "w", "outcome": "succeeded"}
         result = {"items": [ITEM], "provenance": {"attempt": 1, "worker": "w"}}
         events = [(1, "state", {"state": "queued"}), (2, "state", {"state": "succeeded"})]
-        self.job = Held("succeeded", 1, None, "toy-mean", True, [attempt], events, [(1, result)], {"mean-0.txt": 4})
+        self.job = Held(
+            "succeeded", 1, None, "toy-mean", True, 0.0, [attempt], events, [(1, result)], {"mean-0.txt": 4}
+        )
         self.path = folder / "files" / "jobs" / "job" / "1" / "mean-0.txt"
         self.path.parent.mkdir(parents=True)
         self.path.write_bytes(b"2.0\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import threading
@@ -50,6 +51,23 @@ class Callers:
                 entry = self._ledger.intend(key, phase, order)
                 entries.append(entry)
                 pool.submit(self._order, entry, self._rng.random(), self._rng.random() < self._replays)
+        return entries
+
+    def submit_many(self, phase: str, orders: Iterator[Order]) -> list[Entry]:
+        """Submit them by the thousand."""
+        entries = []
+        while some := list(itertools.islice(orders, 1000)):
+            made = [self._ledger.intend(f"{phase}-b{self._rng.getrandbits(48):x}", phase, order) for order in some]
+            jobs = [{**entry.order.body, "idempotency_key": entry.key} for entry in made]
+            answer = self._persist(lambda jobs=jobs: self.client().post("/v1/jobs:batch", json={"jobs": jobs}))
+            done = answer is not None and answer.status_code == 202
+            ids = [job["id"] for job in answer.json()["jobs"]] if done else []
+            for number, entry in enumerate(made):
+                if done:
+                    self._ledger.accept(entry, ids[number])
+                else:
+                    self._ledger.refuse(entry, "no answer" if answer is None else answer.text[:300])
+            entries += made
         return entries
 
     def _order(self, entry: Entry, chance: float, replay: bool) -> None:

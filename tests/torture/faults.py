@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import signal
 import sqlite3
@@ -168,6 +169,19 @@ def crash_points(scene: Scene) -> None:
         else:
             scene.note(f"death {point}", time.time())
         scene.over.wait(0.5)
+
+
+def fill_disk(scene: Scene) -> None:
+    """Another program fills the disk of the storage to the last byte, for some seconds."""
+    ballast = scene.system.home / "files" / "ballast"
+    for _ in scene.pauses(1, 2, most=4):
+        with scene.lasting("disk full"):
+            with contextlib.suppress(OSError), ballast.open("wb") as stream:
+                while True:
+                    stream.write(bytes(1 << 16))
+                    stream.flush()
+            scene.over.wait(4)
+            ballast.unlink()
 
 
 def database_away(scene: Scene) -> None:

@@ -39,6 +39,7 @@ class Held:
     error: Any
     kind: str
     callback: bool
+    created_at: float = 0.0
     attempts: list[Mapping[str, Any]] = field(default_factory=list)
     events: list[tuple[int, str, Any]] = field(default_factory=list)
     results: list[tuple[int, Any]] = field(default_factory=list)
@@ -56,8 +57,9 @@ def read(engine: Engine, ids: Sequence[str]) -> dict[str, Held]:
                 asked = text(statement).bindparams(bindparam("ids", expanding=True))
                 return connection.execute(asked, some).all()
 
-            for row in rows("SELECT id, state, fence, error, kind, callback_url FROM jobs WHERE id IN :ids"):
-                held[row.id] = Held(row.state, row.fence, _json(row.error), row.kind, row.callback_url is not None)
+            for row in rows("SELECT * FROM jobs WHERE id IN :ids"):
+                called = row.callback_url is not None
+                held[row.id] = Held(row.state, row.fence, _json(row.error), row.kind, called, row.created_at)
             for row in rows("SELECT * FROM attempts WHERE job_id IN :ids ORDER BY job_id, number"):
                 held[row.job_id].attempts.append(dict(row._mapping))
             for row in rows("SELECT id, job_id, type, data FROM events WHERE job_id IN :ids ORDER BY id"):

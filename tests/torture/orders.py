@@ -93,6 +93,12 @@ class Orders:
         item = {"factor": _sum(seed, steps), "steps": steps, "version": {"name": name, "version": 1}}
         return Order("toy-train", body, (item,))
 
+    def numbered(self, priority: int) -> Order:
+        """Next to no work, at a priority."""
+        values = [self.rng.randrange(1000)]
+        body = {"kind": "toy-mean", "inputs": [{"data": {"values": values}}], "priority": priority}
+        return Order("toy-mean", body, ({"mean": float(values[0]), "size": 1},))
+
     def poison(self, mix: Mix) -> Order:
         """An input that kills the process that reads it."""
         content = b"KILLER" + self.rng.randbytes(8)

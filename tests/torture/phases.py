@@ -49,6 +49,21 @@ def for_zombies(orders: Orders) -> Iterator[Order]:
             )
 
 
+BACKLOG = 10_000
+
+
+def backlog(orders: Orders) -> Iterator[Order]:
+    """Ten thousand jobs that are in no hurry, of two priorities."""
+    for number in range(BACKLOG):
+        yield orders.numbered(priority=(3, 0)[number % 10 == 0])
+
+
+def urgent(orders: Orders) -> Iterator[Order]:
+    """Some that are, while those wait."""
+    for _ in range(60):
+        yield orders.numbered(priority=9)
+
+
 @dataclass(frozen=True)
 class Phase:
     """One fault under load."""
@@ -74,6 +89,12 @@ class Phase:
 
     reuploads: float = 0.3
     """The share of submissions whose files are uploaded though they are there."""
+
+    backlog: Callable[[Orders], Iterable[Order]] | None = None
+    """Submitted by the thousand before the rest, which has to overtake it."""
+
+    small_disk: bool = False
+    """Whether the storage lies on a small disk of its own."""
 
     dialects: Sequence[str] = field(default=("sqlite", "postgresql"))
 
@@ -106,6 +127,10 @@ FULL = (
           rate=20, faked=("inference-2",), dialects=("postgresql",)),
     Phase("clock", "the clock of the host steps by an hour", faults.clock_steps, everyday(300, Mix()), rate=20,
           faked=HOSTS, dialects=("sqlite",), most_messages=None),
+    Phase("disk", "the disk of the storage is full", faults.fill_disk, everyday(300, Mix(scale=0, callback=0)), rate=15,
+          small_disk=True, most_messages=None),
+    Phase("priority", "urgent jobs behind a backlog of 10,000", faults.nothing, urgent, rate=10, backlog=backlog,
+          settle_s=300),
     Phase("mixed", "all of it", faults.everything, everyday(900, Mix(train=1)), rate=20, settle_s=240,
           most_messages=None),
 )  # fmt: skip

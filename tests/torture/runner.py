@@ -16,7 +16,7 @@ from sqlalchemy import Engine, text
 from storage.files import Storage
 from tests.torture.callers import Callers, Receiver
 from tests.torture.faults import Scene
-from tests.torture.judge import DOUBLED, LOST, Held, Violation, judge, read
+from tests.torture.judge import DOUBLED, LOST, WRONG, Held, Violation, judge, read
 from tests.torture.ledger import Entry, Ledger
 from tests.torture.orders import Orders
 from tests.torture.phases import Phase
@@ -91,6 +91,8 @@ class Torture:
         if phase.faked:
             self.system.fake_clock(*phase.faked)
             self._until(self.system.answers, 60)
+        if phase.small_disk:
+            self.system.mount()
         shares = {"replays": phase.replays, "reuploads": phase.reuploads}
         callers = Callers(self.system.url, self.system.token, self.ledger, seed, **shares)
         scene = Scene(self.system, self.ledger, callers, phase.name, random.Random(seed))
@@ -98,16 +100,20 @@ class Torture:
         sent = _pushes(self.system)
         harm = threading.Thread(target=self._harm, args=(phase, scene), name="fault")
         harm.start()
-        entries = callers.submit(phase.name, iter(phase.orders(orders)), phase.rate)
+        waiting = callers.submit_many(phase.name, iter(phase.backlog(orders))) if phase.backlog is not None else []
+        entries = waiting + callers.submit(phase.name, iter(phase.orders(orders)), phase.rate)
         scene.over.set()
         harm.join()
         late = self._settle(entries, phase.settle_s)
         messages = (_pushes(self.system) - sent) / max(1, len(entries))
         self._callbacks(entries)
+        verdict = self._verdict(phase, entries, messages, late, time.monotonic() - begun)
+        if phase.small_disk:
+            self.system.unmount()
         if phase.faked:
             self.system.fake_clock()
             self._until(self.system.answers, 60)
-        return self._verdict(phase, entries, messages, late, time.monotonic() - begun)
+        return verdict
 
     def _harm(self, phase: Phase, scene: Scene) -> None:
         try:
@@ -156,6 +162,12 @@ class Torture:
         notes = [f"{len(late)} jobs had not ended after {phase.settle_s:.0f} s"] if late else []
         if phase.most_messages is not None and messages > phase.most_messages:
             violations.append(Violation("messages", phase.name, f"{messages:.2f} messages per job"))
+        if phase.small_disk:
+            violations += _names_the_disk(held)
+        if phase.backlog is not None:
+            found, note = _overtakes(entries, held)
+            violations += found
+            notes.append(note)
         injections = self.ledger.injected(phase.name)
         attempts = sum(len(job.attempts) for job in held.values()) / max(1, len(held))
         return Verdict(
@@ -207,6 +219,26 @@ class Torture:
                 return True
             time.sleep(0.2)
         return False
+
+
+def _names_the_disk(held: Mapping[str, Held]) -> list[Violation]:
+    """Attempts were retried for want of room, and say which disk it was."""
+    errors = [str(one["error"]) for job in held.values() for one in job.attempts if one["outcome"] == "retried"]
+    if any("storage-unavailable" in error and "disk" in error for error in errors):
+        return []
+    return [Violation(WRONG, "disk", f"{len(errors)} attempts were retried, and none names the disk")]
+
+
+def _overtakes(entries: Sequence[Entry], held: Mapping[str, Held]) -> tuple[list[Violation], str]:
+    """Urgent jobs do not wait for the backlog, nor does anything of it wait for ever."""
+    jobs = [(entry.order.body["priority"], held[entry.ids[0]]) for entry in entries if entry.ids]
+    waits = {9: [0.0], 3: [0.0], 0: [0.0]}
+    for priority, job in jobs:
+        waits[priority] += [job.attempts[0]["started_at"] - job.created_at] if job.attempts else []
+    most = max(waits[9])
+    note = f"urgent jobs began within {most:.1f} s at most, while the backlog took {max(waits[3] + waits[0]):.0f} s"
+    late = [] if most < max(waits[3]) / 3 else [Violation(WRONG, "priority", note)]
+    return late, note
 
 
 def _pushes(system: System) -> int:

@@ -164,6 +164,15 @@ class System:
                 if before or name in names:
                     kill(role.tree())
 
+    def mount(self) -> None:
+        """Put the storage on a disk of 24 MiB; raises CalledProcessError where we may not."""
+        mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "medjobs-torture", str(self.home / "files")]
+        subprocess.run(mount, check=True, capture_output=True)
+
+    def unmount(self) -> None:
+        """Take the small disk away again."""
+        subprocess.run(["umount", "-l", str(self.home / "files")], check=True, capture_output=True)
+
     def set_clock(self, offset: str) -> None:
         """Step the faked clocks to so many seconds before or after the true time, such as "+3600"."""
         partial = self.clock.with_suffix(".new")
