@@ -10,7 +10,7 @@ from tests.torture.faults import Fault
 from tests.torture.ledger import Order
 from tests.torture.orders import Mix, Orders
 
-LONG = Mix(mean=20, inline=0, scale=0, steps=60, train=40, steps_of=(20, 60), step_s=0.1)
+LONG = Mix(mean=20, inline=0, scale=0, steps=60, train=40, steps_of=(20, 40), step_s=0.05)
 
 
 def everyday(count: int, mix: Mix) -> Callable[[Orders], Iterator[Order]]:
@@ -116,12 +116,13 @@ FULL = (
           everyday(150, Mix()), most_messages=None),
     Phase("messages", "every message 5 times, unordered; visibility 2 s, jobs of 20 s", faults.five_times,
           of_twenty_seconds, most_messages=None, settle_s=240),
-    Phase("zombies", "a worker stopped beyond its lease", faults.zombies, for_zombies, rate=4),
+    Phase("zombies", "a worker stopped beyond its lease", faults.zombies, for_zombies, rate=4,
+          most_messages=2.0),  # a frozen worker takes messages with it, as many as it has places
     Phase("points", "death at each named step", faults.crash_points, everyday(1000, Mix(steps=5)), rate=18),
     Phase("database", "database away", faults.database_away, everyday(600, Mix()), rate=20),
     Phase("poison", "an input that kills its process", faults.nothing, poisoned, rate=10, settle_s=180),
-    Phase("training", "long jobs killed, drained, cut off, cancelled", faults.long_jobs, everyday(40, LONG),
-          rate=1.2, settle_s=240),
+    Phase("training", "long jobs killed, drained, cut off, cancelled", faults.long_jobs, everyday(24, LONG),
+          rate=0.8, settle_s=240),
     Phase("api", "API processes killed", faults.kill_api, everyday(400, Mix()), rate=20, replays=0.3),
     Phase("clock", "the clock of a worker's host steps by an hour", faults.clock_steps, everyday(300, Mix()),
           rate=20, faked=("inference-2",), dialects=("postgresql",)),

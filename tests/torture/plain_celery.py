@@ -1,7 +1,4 @@
-"""The harness tried on what most projects have: a Celery task with late acknowledgement that writes its result.
-
-`app` is that project, whole; `run` puts it under the same orders, faults and judge. It must be found out.
-"""
+"""The harness tried on plain_app.py, what most projects have: the same ledger, faults and judge find it out."""
 
 from __future__ import annotations
 
@@ -25,24 +22,8 @@ from tests.torture.ledger import Ledger, Order
 from tests.torture.runner import Verdict
 from tests.torture.system import RESTART_S, ROOT, kill
 
-VISIBILITY_S = 4
-"""Redis gives a message back after this (an hour by default, and then a killed worker's jobs wait for an hour)."""
-
-JOBS = 80
-
-app = Celery("plain", broker=os.environ.get("PLAIN_REDIS", "memory://"))
-app.conf.update(
-    task_acks_late=True, task_reject_on_worker_lost=True, worker_prefetch_multiplier=1, task_ignore_result=True,
-    broker_transport_options={"visibility_timeout": VISIBILITY_S}, broker_connection_retry_on_startup=True,
-)  # fmt: skip
-
-
-@app.task(name="plain.mean")  # type: ignore[untyped-decorator]
-def mean(key: str, values: list[int], seconds: float) -> None:
-    """Compute, and write the result down."""
-    time.sleep(seconds)
-    with sqlite3.connect(os.environ["PLAIN_RESULTS"], timeout=30) as connection:
-        connection.execute("INSERT INTO results VALUES (?, ?, ?)", (key, sum(values) / len(values), len(values)))
+JOBS, FLUSH_AT = 80, 30
+SETTLE_S = 60.0
 
 
 def run(folder: Path, seed: int, say: Callable[[str], None]) -> Verdict:
@@ -61,8 +42,9 @@ def run(folder: Path, seed: int, say: Callable[[str], None]) -> Verdict:
     for host in hosts:
         host.start()
     try:
+        _wait_for_a_worker(redis, results)
         _submit(ledger, redis, rng)
-        time.sleep(25)
+        time.sleep(SETTLE_S)
     finally:
         over.set()
         for host in hosts:
@@ -76,29 +58,43 @@ def run(folder: Path, seed: int, say: Callable[[str], None]) -> Verdict:
     return Verdict("plain", title, "redis", injected, JOBS, found, (), 1.0, 1.0, time.monotonic() - begun)
 
 
+def _wait_for_a_worker(redis: RedisServer, results: Path) -> None:
+    """Until a first task has come through."""
+    client, deadline = Celery("caller", broker=redis.url), time.monotonic() + 90
+    client.send_task("plain.mean", ("first", [1], 0.0))
+    client.close()
+    while time.monotonic() < deadline:
+        with sqlite3.connect(results) as connection:
+            if connection.execute("SELECT count(*) FROM results").fetchone()[0]:
+                return
+        time.sleep(0.2)
+    raise RuntimeError("plain Celery did not start")
+
+
 def _submit(ledger: Ledger, redis: RedisServer, rng: random.Random) -> None:
     client = Celery("caller", broker=redis.url)
     for number in range(JOBS):
-        values, seconds = [rng.randrange(1000) for _ in range(5)], rng.choice((0.05, 0.05, 0.2, 6.0))
+        values, seconds = [rng.randrange(1000) for _ in range(5)], 20.0 if number > FLUSH_AT and number % 8 == 0 else 0.5
         item = {"mean": sum(values) / len(values), "size": len(values)}
         entry = ledger.intend(f"plain-{number}", "plain", Order("plain", {}, (item,)))
         client.send_task("plain.mean", (entry.key, values, seconds))
         ledger.accept(entry, entry.key)
-        if number == JOBS // 2:
+        if number == FLUSH_AT:
             ledger.inject("plain", "FLUSHALL", time.time())
             redis.flush()
-        time.sleep(0.1)
+        time.sleep(0.2)
     client.close()
 
 
 def _host(environment: dict[str, str], folder: Path, over: threading.Event, seed: float, ledger: Ledger) -> None:
     """A worker that is killed every few seconds and started again, until the orders are in."""
-    rng, calm = random.Random(seed), time.monotonic() + 15
-    command = [sys.executable, "-m", "celery", "-A", "tests.torture.plain_celery", "worker", "--concurrency", "2"]
+    rng, number = random.Random(seed), 0
+    command = [sys.executable, "-m", "celery", "-A", "tests.torture.plain_app", "worker", "--concurrency", "2"]
     while not over.is_set():
         with (folder / "workers.log").open("ab") as log:
             worker = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
-        over.wait(rng.uniform(4, 7) if time.monotonic() < calm else 1000)
+        over.wait(rng.uniform(15, 25) if number < 2 else 1000)
+        number += 1
         tree = [psutil.Process(worker.pid), *psutil.Process(worker.pid).children(recursive=True)]
         ledger.inject("plain", "kill -9", time.time(), pids=tuple(kill(tree)))
         worker.wait(10)
