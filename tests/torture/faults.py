@@ -281,10 +281,10 @@ def kill_api(scene: Scene) -> None:
 def clock_steps(scene: Scene) -> None:
     """The clock of one worker's host steps an hour forth and back."""
     for number in scene.pauses(2, 4):
-        step = ("+3600", "-3600", "+0")[number % 3]
-        scene.note(f"clock {step} s", time.time())
+        step = (3600, -3600, 0)[number % 3]
+        scene.note(f"clock {step:+} s", time.time())
         scene.system.set_clock(step)
-    scene.system.set_clock("+0")
+    scene.system.set_clock(0)
 
 
 def everything(scene: Scene) -> None:

@@ -59,10 +59,8 @@ RESTART_S = 0.5
 
 LONG_ROLE = "long_worker"
 
-FAKETIME = next(
-    (path for path in Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), Path("/no/libfaketime; apt install it")
-)
-"""Debian's libfaketime, which steps the clock of one process."""
+CLOCK = "TORTURE_CLOCK"
+"""Tells the seam that this process goes by the clock that `set_clock` steps."""
 
 
 @dataclass
@@ -106,8 +104,6 @@ class System:
         )
         if self.postgres is not None:
             self.postgres.add_role(LONG_ROLE)
-        self.clock = folder / "clock"
-        self.clock.write_text("+0\n")
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = self._environment(settings)
@@ -153,14 +149,12 @@ class System:
         self.postgres.refuse(LONG_ROLE, refused)
 
     def fake_clock(self, *names: str) -> None:
-        """Start these again with a clock that `set_clock` steps (libfaketime); nobody for no names."""
+        """Start these again with a clock that `set_clock` steps; nobody for no names."""
         with self._lock:
             for name, role in self.roles.items():
-                faked = {"LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(self.clock),
-                         "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}  # fmt: skip
-                before = "LD_PRELOAD" in role.extra
-                plain = {key: value for key, value in role.extra.items() if key not in faked}
-                role.extra = {**plain, **faked} if name in names else plain
+                before = CLOCK in role.extra
+                plain = {key: value for key, value in role.extra.items() if key != CLOCK}
+                role.extra = {**plain, CLOCK: "1"} if name in names else plain
                 if before or name in names:
                     kill(role.tree())
 
@@ -173,11 +167,11 @@ class System:
         """Take the small disk away again."""
         subprocess.run(["umount", "-l", str(self.home / "files")], check=True, capture_output=True)
 
-    def set_clock(self, offset: str) -> None:
-        """Step the faked clocks to so many seconds before or after the true time, such as "+3600"."""
-        partial = self.clock.with_suffix(".new")
-        partial.write_text(f"{offset}\n")
-        partial.replace(self.clock)
+    def set_clock(self, offset_s: int) -> None:
+        """Step the faked clocks to so many seconds before or after the true time."""
+        partial = self.seam / "clock.new"
+        partial.write_text(str(offset_s))
+        partial.replace(self.seam / "clock")
 
     def start(self) -> None:
         """Start every process, and wait until the API answers and the workers have said that they live."""

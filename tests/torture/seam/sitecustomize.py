@@ -5,6 +5,8 @@ processes alone. Nothing of it is in the wheel, and no code of the wheel looks f
 
 - `arm/POINT`: the next process that comes by the point takes the file away and dies of SIGKILL.
 - `off/GUARD`: while the file is there, that guard is off (`five-times` is none: every message is sent five times).
+- `clock`: seconds by which the clock is wrong, in processes that have `TORTURE_CLOCK`: Python's, and SQLite's, which is
+  its host's.
 - `commits`: one line for each completion that the database accepted, as the process that made it saw it.
 """
 
@@ -22,6 +24,7 @@ from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 
+CLOCK = "TORTURE_CLOCK" in os.environ
 SEAM = Path(os.environ["TORTURE_SEAM"]) if "TORTURE_SEAM" in os.environ else None
 
 
@@ -48,7 +51,34 @@ _inside = threading.local()
 """`point`: what this thread passes just before its transaction is committed."""
 
 
+_true_time = time.time
+
+
+def offset():
+    """By how much the clock is wrong now, in seconds."""
+    try:
+        return float((SEAM / "clock").read_text())
+    except (FileNotFoundError, ValueError):
+        return 0.0
+
+
+def _clock(module):
+    from sqlalchemy.ext.compiler import compiles
+
+    true = module._sqlite
+    compiles(module.now, "sqlite")(lambda element, compiler, **kw: f"({true(element, compiler)} + torture_offset())")
+
+
 def _engine(module):
+    if CLOCK:
+        from sqlalchemy import event
+        from sqlalchemy.engine import Engine
+
+        @event.listens_for(Engine, "connect")
+        def _add(connection, _record):
+            if hasattr(connection, "create_function"):
+                connection.create_function("torture_offset", 0, offset)
+
     write = module.Database.write
 
     @contextmanager
@@ -248,4 +278,7 @@ class _Patching(importlib.abc.MetaPathFinder):
 
 
 if SEAM is not None:
+    if CLOCK:
+        PATCHES["db.clock"] = _clock
+        time.time = lambda: _true_time() + offset()
     sys.meta_path.insert(0, _Patching())
