@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import Connection, Table, bindparam, select, update
+from sqlalchemy import Connection, Table, and_, bindparam, or_, select, update
 
 from db.clock import now
 from db.engine import Database
@@ -60,7 +60,8 @@ def _close(db: Database, call_id: int, values: dict[str, Any]) -> None:
     db.transact(lambda connection: connection.execute(statement).rowcount)
 
 
-_IS_DUE = _OUTBOX.c.next_at <= now()
+# A first call is due at once, even where the database's clock was set back since its job ended.
+_IS_DUE = or_(_OUTBOX.c.next_at <= now(), and_(_OUTBOX.c.tries == 0, _OUTBOX.c.next_at.is_not(None)))
 _ANY = select(_OUTBOX.c.id).where(_IS_DUE).limit(1)
 _DUE = (
     select(

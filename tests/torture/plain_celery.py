@@ -74,10 +74,8 @@ def _wait_for_a_worker(redis: RedisServer, results: Path) -> None:
 def _submit(ledger: Ledger, redis: RedisServer, rng: random.Random) -> None:
     client = Celery("caller", broker=redis.url)
     for number in range(JOBS):
-        values, seconds = (
-            [rng.randrange(1000) for _ in range(5)],
-            20.0 if number > FLUSH_AT and number % 8 == 0 else 0.5,
-        )
+        values = [rng.randrange(1000) for _ in range(5)]
+        seconds = 20.0 if number > FLUSH_AT and number % 8 == 0 else 0.5
         item = {"mean": sum(values) / len(values), "size": len(values)}
         entry = ledger.intend(f"plain-{number}", "plain", Order("plain", {}, (item,)))
         client.send_task("plain.mean", (entry.key, values, seconds))
