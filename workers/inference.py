@@ -54,7 +54,7 @@ class InferenceWorker:
         """Makes everything but opens Redis only in `run`."""
         self.settings = settings
         self.kinds: dict[str, Kind] = {k.name: k for k in kinds().values() if k.pool == "inference" and k.predictor}
-        self.db = Database(settings.database)
+        self.db = Database(settings.database, wait_s=settings.database_wait_s)
         self.node = f"{worker_id}@{socket.gethostname()}"
         self.dispatcher = Dispatcher(settings)
         self._draining = threading.Event()

@@ -255,10 +255,9 @@ def test_given_a_full_disk_when_sqlite_is_written_then_the_database_is_unavailab
 
 
 def test_given_a_writer_that_never_ends_when_sqlite_is_written_then_the_wait_is_bounded(
-    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+    sqlite_url: str,
 ) -> None:
-    monkeypatch.setattr("db.engine.BUSY_S", 0.2)
-    db = Database(sqlite_url)
+    db = Database(sqlite_url, wait_s=0.2)
     other = sqlite3.connect(str(db.url.database), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     began = time.monotonic()
