@@ -153,6 +153,13 @@ def listen(bind: str, silence_s: float = 60.0) -> socket.socket:
     return listener
 
 
+def _say_silence(record: logging.LogRecord) -> bool:
+    """gunicorn's traceback of a read or write that waited too long, as what it is: a client that was given up."""
+    if record.exc_info and isinstance(record.exc_info[1], BlockingIOError):
+        record.msg, record.args, record.exc_info = "a client stopped in the middle of a request; given up", (), None
+    return True
+
+
 def url_of(listener: socket.socket) -> str:
     """Where a client on this host reaches the socket."""
     host, port = listener.getsockname()[:2]
@@ -193,6 +200,7 @@ def run(settings: Settings, bind: str, url_file: Path | None = None, access_log:
     logging.getLogger("medjobs").setLevel(logging.INFO)
     if url_file is not None:
         url_file.unlink(missing_ok=True)
+    logging.getLogger("gunicorn.error").addFilter(_say_silence)
     listener = listen(bind, settings.client_silence_s)
     log.info("listening on %s", url_of(listener))
     register_shipped(settings)

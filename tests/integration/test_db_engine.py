@@ -268,6 +268,34 @@ def test_given_a_writer_that_never_ends_when_sqlite_is_written_then_the_wait_is_
     db.close()
 
 
+def test_given_a_lock_that_is_never_given_back_when_postgresql_is_written_then_the_wait_is_bounded(
+    postgres_url: str,
+) -> None:
+    db, holder = Database(postgres_url, wait_s=1.0), Database(postgres_url)
+    (job,) = queued(db)
+    holding = text("UPDATE jobs SET stage = 'held' WHERE id = :id")
+    began = time.monotonic()
+    with holder.write() as connection:
+        connection.execute(holding, {"id": job})
+        with pytest.raises(DatabaseUnavailable):
+            db.transact(lambda other: other.execute(holding, {"id": job}))
+    assert time.monotonic() - began < 3  # half a second a lock, and no new try after a second
+    holder.close()
+    db.close()
+
+
+def test_given_a_statement_that_does_not_end_when_postgresql_runs_it_then_it_is_cancelled_and_named_an_outage(
+    postgres_url: str,
+) -> None:
+    db = Database(postgres_url, wait_s=0.5)
+    began = time.monotonic()
+    with pytest.raises(DatabaseUnavailable) as refused:
+        db.query(lambda connection: connection.execute(text("SELECT pg_sleep(60)")))
+    assert time.monotonic() - began < 5
+    assert "timeout" in str(refused.value.facts)
+    db.close()
+
+
 def test_given_a_write_that_may_be_forgotten_when_it_ends_then_the_next_one_waits_for_the_disk_again(
     sqlite_url: str,
 ) -> None:
