@@ -6,6 +6,7 @@ and ends a child that no longer moves.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -148,7 +149,8 @@ class LongWorker:
         for request in list(celery_state.active_requests):
             pid = getattr(request, "worker_pid", None)
             if isinstance(pid, int):
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def _child_died(self, job_id: str) -> None:
         """Its job goes back to the queue at once; a crash is charged, for the job may be what kills."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
 from collections.abc import Iterable
@@ -11,10 +12,12 @@ from typing import Any, cast
 
 import pytest
 
+from jobs.errors import DatabaseUnavailable
 from jobs.settings import Settings
 from workers import long
 from workers.bench import Activity, Bench, Errand
 from workers.hands import Hands
+from workers.inference import InferenceWorker
 from workers.long import LongWorker
 from workers.watchdog import Watchdog
 
@@ -74,6 +77,26 @@ def test_the_watchdog_sees_whose_errand_a_hand_is_on() -> None:
     assert hands.activities[0].attempts == (job,)
     over.set()
     bench.close()
+
+
+def test_a_drain_goes_on_where_the_database_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given messages that were received and not claimed, then they are left to the keeper."""
+
+    def away(*_: Any) -> None:
+        raise DatabaseUnavailable
+
+    monkeypatch.setattr("db.reading.get_many", away)
+    worker = InferenceWorker.__new__(InferenceWorker)
+    worker.db = cast(Any, None)
+    worker._return_messages(["a job"])
+
+
+def test_a_child_that_is_gone_already_is_no_error_to_kill(parent: LongWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    request = SimpleNamespace(worker_pid=ended.pid)
+    monkeypatch.setattr(long, "celery_state", SimpleNamespace(active_requests=[request]))
+    parent._kill_child()
 
 
 @pytest.fixture
