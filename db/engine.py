@@ -140,7 +140,8 @@ class Database:
             try:
                 return attempt(number)
             except (DBAPIError, TimeoutError) as error:
-                if number == RETRIES - 1 or time.monotonic() > deadline or _unreachable(error):
+                over = number == RETRIES - 1 or time.monotonic() > deadline
+                if _unreachable(error) or (over and _passing(error)):
                     raise DatabaseUnavailable(reason=_reason(error)) from error
                 if not _passing(error):
                     raise

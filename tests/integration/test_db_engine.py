@@ -277,8 +277,9 @@ def test_given_a_lock_that_is_never_given_back_when_postgresql_is_written_then_t
     began = time.monotonic()
     with holder.write() as connection:
         connection.execute(holding, {"id": job})
-        with pytest.raises(DatabaseUnavailable):
+        with pytest.raises(DatabaseUnavailable) as refused:
             db.transact(lambda other: other.execute(holding, {"id": job}))
+    assert "lock timeout" in str(refused.value.facts)
     assert time.monotonic() - began < 3  # half a second a lock, and no new try after a second
     holder.close()
     db.close()
