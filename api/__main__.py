@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from api.server import PortTaken, run
-from jobs.settings import Settings
+from jobs.settings import Settings, complaints
 
 
 def main() -> int:
@@ -26,8 +26,7 @@ def main() -> int:
     try:
         run(Settings.from_environment(), given.bind, given.url_file, given.access_log)
     except ValidationError as error:
-        places = [f"MEDJOBS_{str(one['loc'][0]).upper()}: {one['msg']}" for one in error.errors()]
-        print("bad settings:", *places, sep="\n  ", file=sys.stderr)
+        print("bad settings:", *complaints(error), sep="\n  ", file=sys.stderr)
         return 2
     except (PortTaken, ValueError) as error:
         print(error.args[-1], file=sys.stderr)

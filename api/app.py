@@ -68,7 +68,8 @@ def create_app(settings: Settings) -> OpenAPI:
 
 def make_services(settings: Settings) -> Services:
     """What the requests of one process share."""
-    database, storage = Database(settings.database), Storage(settings.storage)
+    database = Database(settings.database, wait_s=settings.database_wait_s)
+    storage = Storage(settings.storage)
     return Services(
         settings=settings,
         database=database,

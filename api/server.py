@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import socket
+import struct
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -126,8 +127,12 @@ def _close(_arbiter: Any, worker: Any) -> None:
         here.close()
 
 
-def listen(bind: str) -> socket.socket:
-    """A bound socket for "host:port" (port 0: a free one); raises `PortTaken`, or ValueError for another text."""
+def listen(bind: str, silence_s: float = 60.0) -> socket.socket:
+    """A bound socket for "host:port" (port 0: a free one); raises `PortTaken`, or ValueError for another text.
+
+    Its connections are given up where a read or a write waits longer than `silence_s`. gunicorn has no such limit, and
+    a client that vanished in the middle of a request would keep its thread for ever.
+    """
     host, _, port = bind.rpartition(":")
     host = host.strip("[]")
     if not host or not port.isdecimal() or int(port) > 65535:
@@ -135,6 +140,9 @@ def listen(bind: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    silence = struct.pack("ll", int(silence_s), int(silence_s % 1 * 1e6))
+    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        listener.setsockopt(socket.SOL_SOCKET, option, silence)
     try:
         listener.bind((host, int(port)))
     except OSError as error:
@@ -143,6 +151,13 @@ def listen(bind: str) -> socket.socket:
     listener.listen(BACKLOG)
     listener.set_inheritable(True)
     return listener
+
+
+def _say_silence(record: logging.LogRecord) -> bool:
+    """gunicorn's traceback of a read or write that waited too long, as what it is: a client that was given up."""
+    if record.exc_info and isinstance(record.exc_info[1], BlockingIOError):
+        record.msg, record.args, record.exc_info = "a client stopped in the middle of a request; given up", (), None
+    return True
 
 
 def url_of(listener: socket.socket) -> str:
@@ -169,7 +184,7 @@ def register_shipped(settings: Settings) -> None:
     A database or storage that is away, or a schema that is not there yet, does not keep the API from starting: workers
     register them too.
     """
-    database = Database(settings.database)
+    database = Database(settings.database, wait_s=settings.database_wait_s)
     try:
         import_shipped(database, Storage(settings.storage))
     except (JobError, DBAPIError) as error:
@@ -185,7 +200,8 @@ def run(settings: Settings, bind: str, url_file: Path | None = None, access_log:
     logging.getLogger("medjobs").setLevel(logging.INFO)
     if url_file is not None:
         url_file.unlink(missing_ok=True)
-    listener = listen(bind)
+    logging.getLogger("gunicorn.error").addFilter(_say_silence)
+    listener = listen(bind, settings.client_silence_s)
     log.info("listening on %s", url_of(listener))
     register_shipped(settings)
     Server(settings, listener, url_file, access_log).run()

@@ -14,7 +14,7 @@ from jobs.settings import Settings
 def make_app(settings: Settings, app_class: type[Celery] = Celery) -> Celery:
     """A Celery app of this installation; opens no connection."""
     app = app_class("medjobs", broker=settings.redis, set_as_current=False)
-    app.conf.update(_messages() | _reliability() | _connection())
+    app.conf.update(_messages() | _reliability() | _connection(settings.redis_timeout_s))
     return app
 
 
@@ -73,19 +73,19 @@ def _reliability() -> dict[str, Any]:
     }
 
 
-def _connection() -> dict[str, Any]:
+def _connection(timeout_s: float) -> dict[str, Any]:
     """Redis may go away for as long as it likes; every wait for it is short, and the worker comes back by itself."""
     return {
         "broker_connection_retry": True,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
-        "broker_connection_timeout": 2.0,
+        "broker_connection_timeout": timeout_s,
         "broker_channel_error_retry": True,
         "broker_transport_options": {
             "priority_steps": list(PRIORITIES),
-            # Two seconds without an answer is a dead Redis; without a limit a half-open socket blocks for ever.
-            "socket_timeout": 2.0,
-            "socket_connect_timeout": 2.0,
+            # Without a limit a half-open socket blocks for ever.
+            "socket_timeout": timeout_s,
+            "socket_connect_timeout": timeout_s,
             "socket_keepalive": True,
             "health_check_interval": 10,
             # No `unacked` hash: messages are acknowledged on arrival, and the two round trips per message were four

@@ -18,17 +18,8 @@ from jobs.errors import DatabaseUnavailable
 
 T = TypeVar("T")
 
-BUSY_S = 20.0
-"""How long a SQLite writer waits for the others: far above any transaction of ours, below every lease."""
-
 RETRIES = 6
 """Tries of one transaction: a deadlock or a cut connection passes at once, a restart of the database does not."""
-
-_POSTGRESQL_OPTIONS = (
-    "-c lock_timeout=10s "  # a lock held longer belongs to something stuck; the caller retries
-    "-c statement_timeout=60s "  # no statement of ours needs a second; a lost plan must not hold the pool for ever
-    "-c idle_in_transaction_session_timeout=20s"  # a process stopped inside a transaction gives its row locks back
-)
 
 _POSTGRESQL = {
     "connect_timeout": 3,  # an unreachable host is reported within a request's patience
@@ -36,15 +27,15 @@ _POSTGRESQL = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,  # milliseconds; the same while we are sending
-    "options": _POSTGRESQL_OPTIONS,
 }
 
 _RETRYABLE_STATES = frozenset({"40001", "40P01", "55P03", "57P01", "57P02", "57P03", "25P03"})
 """Serialization failure, deadlock, lock timeout, three kinds of shutdown, and our own idle timeout (SQLSTATE)."""
 
 
-_UNUSABLE_CLASSES = frozenset({"53", "58"})
-"""SQLSTATE classes of a server out of disk, memory or connections, and of its own input and output errors."""
+_UNUSABLE = ("53", "58", "57014")
+"""Beginnings of SQLSTATEs: a server out of disk, memory or connections, its own input and output errors, and a
+statement over its time."""
 
 _SQLITE_UNUSABLE = frozenset(
     {
@@ -57,12 +48,18 @@ _SQLITE_UNUSABLE = frozenset(
 class Database:
     """One SQL database, SQLite or PostgreSQL; safe to share between threads, not across a fork."""
 
-    def __init__(self, url: str, pool_size: int = 12) -> None:
-        """`url` is SQLAlchemy's; `pool_size` bounds this process's connections (PostgreSQL allows 100 in all)."""
+    def __init__(self, url: str, pool_size: int = 12, wait_s: float = 20.0) -> None:
+        """`url` is SQLAlchemy's; `pool_size` bounds this process's connections (PostgreSQL allows 100 in all).
+
+        `wait_s`: the longest wait for a turn to write and for a statement, far above any transaction of ours; half of
+        it for a connection of the pool and for a lock, because whoever holds one longer is stuck.
+        """
         self.url = _with_driver(make_url(url))
         self.dialect: str = self.url.get_backend_name()
         self._writing = threading.Lock()
-        self._engine = _sqlite(self.url, pool_size) if self.dialect == "sqlite" else _postgresql(self.url, pool_size)
+        self._wait_s = wait_s
+        make = _sqlite if self.dialect == "sqlite" else _postgresql
+        self._engine = make(self.url, pool_size, wait_s)
         self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
@@ -83,15 +80,16 @@ class Database:
                 yield connection
             return
         # Threads of this process queue on a lock, which wakes them at once; SQLite's own waiting sleeps up to 100 ms.
-        if not self._writing.acquire(timeout=BUSY_S):
-            raise DatabaseUnavailable(reason=f"no turn to write within {BUSY_S:.0f} s")
+        deadline = time.monotonic() + self._wait_s
+        if not self._writing.acquire(timeout=self._wait_s):
+            raise DatabaseUnavailable(reason=f"no turn to write within {self._wait_s:g} s")
         try:
             with self._reading.connect() as connection:
                 connection.begin()  # says so to SQLAlchemy alone, or Alembic would commit by itself
                 if not synced:
                     _driver(connection).execute("PRAGMA synchronous=NORMAL")
                 try:
-                    _begin_immediate(connection)
+                    _begin_immediate(connection, deadline)
                     yield connection
                     connection.exec_driver_sql("COMMIT")
                 except BaseException:
@@ -137,11 +135,13 @@ class Database:
         self._engine.dispose()
 
     def _persist(self, attempt: Callable[[int], T]) -> T:
+        deadline = time.monotonic() + self._wait_s
         for number in range(RETRIES):
             try:
                 return attempt(number)
             except (DBAPIError, TimeoutError) as error:
-                if number == RETRIES - 1 or _unreachable(error):
+                over = number == RETRIES - 1 or time.monotonic() > deadline
+                if _unreachable(error) or (over and _passing(error)):
                     raise DatabaseUnavailable(reason=_reason(error)) from error
                 if not _passing(error):
                     raise
@@ -159,11 +159,12 @@ def _with_driver(url: URL) -> URL:
     raise ValueError(f"Unknown database {url.get_backend_name()!r}: use sqlite:////path/to/file or postgresql://...")
 
 
-def _sqlite(url: URL, pool_size: int) -> Engine:
+def _sqlite(url: URL, pool_size: int, wait_s: float) -> Engine:
     # The pool's overflow is for reads: a writer holds one connection, and a reader must not wait for it.
     engine = create_engine(
-        url, pool_size=pool_size, max_overflow=64, hide_parameters=True, connect_args={"timeout": BUSY_S}
-    )
+        url, pool_size=pool_size, max_overflow=64, pool_timeout=wait_s / 2, hide_parameters=True,
+        connect_args={"timeout": wait_s},
+    )  # fmt: skip
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
@@ -177,11 +178,18 @@ def _sqlite(url: URL, pool_size: int) -> Engine:
     return engine
 
 
-def _postgresql(url: URL, pool_size: int) -> Engine:
-    options = {name: value for name, value in _POSTGRESQL.items() if name not in url.query}
+def _postgresql(url: URL, pool_size: int, wait_s: float) -> Engine:
+    limits = {
+        "lock_timeout": wait_s / 2,  # the caller retries
+        "statement_timeout": wait_s,  # no statement of ours needs a second; a lost plan must not hold the pool for ever
+        "idle_in_transaction_session_timeout": wait_s,  # a process stopped in a transaction gives its row locks back
+    }
+    said = " ".join(f"-c {name}={int(1000 * seconds)}ms" for name, seconds in limits.items())
+    options = {name: value for name, value in {**_POSTGRESQL, "options": said}.items() if name not in url.query}
     engine = create_engine(
-        url, pool_size=pool_size, max_overflow=pool_size, pool_timeout=10, hide_parameters=True, connect_args=options
-    )
+        url, pool_size=pool_size, max_overflow=pool_size, pool_timeout=wait_s / 2, hide_parameters=True,
+        connect_args=options,
+    )  # fmt: skip
 
     @event.listens_for(engine, "handle_error")
     def _keep_rows_out(context: ExceptionContext) -> None:
@@ -200,22 +208,24 @@ def _driver(connection: Connection) -> Any:
     return connection.connection.driver_connection
 
 
-def _begin_immediate(connection: Connection) -> None:
+def _begin_immediate(connection: Connection, deadline: float) -> None:
     """Take SQLite's write lock, asking every millisecond or two: its own busy handler backs off to 100 ms."""
-    deadline, driver = time.monotonic() + BUSY_S, _driver(connection)
+    driver = _driver(connection)
+    (usual,) = driver.execute("PRAGMA busy_timeout").fetchone()
     driver.execute("PRAGMA busy_timeout=0")
     try:
-        while time.monotonic() < deadline:
+        while True:
             try:
                 driver.execute("BEGIN IMMEDIATE")
                 return
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                     raise DatabaseUnavailable(reason=str(error)) from error
+                if time.monotonic() > deadline:
+                    raise DatabaseUnavailable(reason="another process does not stop writing") from None
                 time.sleep(random.uniform(0.0005, 0.002))  # noqa: S311 - spreads rivals
-        raise DatabaseUnavailable(reason=f"another process has been writing for {BUSY_S:.0f} s")
     finally:
-        driver.execute(f"PRAGMA busy_timeout={int(BUSY_S * 1000)}")
+        driver.execute(f"PRAGMA busy_timeout={usual}")
 
 
 def _passing(error: Exception) -> bool:
@@ -234,7 +244,7 @@ def _unreachable(error: Exception) -> bool:
         return getattr(original, "sqlite_errorcode", 0) & 0xFF in _SQLITE_UNUSABLE
     state = getattr(original, "sqlstate", None)
     connecting = isinstance(error, OperationalError | InterfaceError) and getattr(error, "statement", None) is None
-    return (connecting and state is None) or (state or "")[:2] in _UNUSABLE_CLASSES
+    return (connecting and state is None) or (state or "").startswith(_UNUSABLE)
 
 
 def _reason(error: Exception) -> str:

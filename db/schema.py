@@ -22,7 +22,13 @@ def upgrade(url: str) -> None:
     try:
         with database.write() as connection:
             if database.dialect == "postgresql":
+                # Both waits have an operator before them: for another process's migrations, and for those of a large
+                # table. A lock that they need of a table in use is still given up after a while.
+                connection.execute(text("SET LOCAL statement_timeout = 0"))
+                usual = connection.execute(text("SHOW lock_timeout")).scalar_one()
+                connection.execute(text("SET LOCAL lock_timeout = 0"))
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+                connection.execute(text("SELECT set_config('lock_timeout', :usual, true)"), {"usual": usual})
             command.upgrade(_config(connection), "head")
     finally:
         database.close()

@@ -62,10 +62,11 @@ def heartbeat(db: Database, worker_id: str, running: Sequence[str], memory: dict
     return db.transact(lambda connection: connection.execute(_BEATING, values).scalar_one_or_none(), synced=False)
 
 
-def gone(db: Database, worker_id: str) -> None:
-    """The process ended, or its parent saw it end."""
+def gone(db: Database, worker_id: str) -> float | None:
+    """The process ended, or its parent saw it end; the seconds since it registered, None where it never did."""
     statement = update(_WORKERS).where(_WORKERS.c.id == worker_id).values(gone_at=now(), running=[], state="gone")
-    db.transact(lambda connection: connection.execute(statement) and None)
+    lived = statement.returning(now() - _WORKERS.c.started_at)
+    return db.transact(lambda connection: connection.execute(lived).scalar_one_or_none())
 
 
 def drain(db: Database, worker_id: str) -> bool:

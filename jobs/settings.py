@@ -5,9 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+_BELOW = (
+    ("renew_inference_s", 2, "lease_inference_s", "one renewal may come to nothing"),
+    ("renew_long_s", 2, "lease_long_s", "one renewal may come to nothing"),
+    ("heartbeat_s", 2, "worker_dead_s", "one heartbeat may come to nothing"),
+    ("control_s", 2, "drain_s", "a long job must hear of a drain before it is killed"),
+    ("database_wait_s", 1, "lease_inference_s", "who waits for the database must hear no before its lease is gone"),
+    ("database_wait_s", 1, "lease_long_s", "who waits for the database must hear no before its lease is gone"),
+    ("database_wait_s", 2, "silent_s", "a child that waits for the database is not stuck"),
+    ("webhook_timeout_s", 2, "webhook_reserve_s", "a call, its name resolved, must end before it is made again"),
+)
+"""Pairs of settings of which the first, taken so many times, must be below the second, and why."""
 
 
 class Settings(BaseModel):
@@ -26,13 +40,17 @@ class Settings(BaseModel):
     max_queued: int = Field(default=200_000, description="Waiting jobs beyond which submits get 429.")
     max_wait_s: float = Field(default=60.0, description="Longest ?wait=: below the idle timeout of usual proxies.")
 
-    lease_inference_s: float = Field(default=30.0, description="A dead inference worker's jobs come back after this.")
-    renew_inference_s: float = Field(default=5.0, description="Six renewals per lease: five may be lost.")
-    lease_long_s: float = Field(default=120.0, description="A long job survives a database restart of this length.")
-    renew_long_s: float = Field(default=15.0, description="Eight renewals per lease.")
-    drain_s: float = Field(default=60.0, description="Time given on SIGTERM before jobs are handed back.")
+    lease_inference_s: Seconds = Field(default=30.0, description="A dead inference worker's jobs come back after this.")
+    renew_inference_s: Seconds = Field(default=5.0, description="Six renewals per lease: five may be lost.")
+    lease_long_s: Seconds = Field(default=120.0, description="A long job survives a database restart of this length.")
+    renew_long_s: Seconds = Field(default=15.0, description="Eight renewals per lease.")
+    drain_s: Seconds = Field(default=60.0, description="Time given on SIGTERM before jobs are handed back.")
     timeout_grace_s: float = Field(default=10.0, description="Beyond a job's timeout_s before its process exits.")
-    control_s: float = Field(default=2.0, description="How often a long job looks at its cancel and drain columns.")
+    control_s: Seconds = Field(default=2.0, description="How often a long job looks at its cancel and drain columns.")
+    load_s: Seconds = Field(default=300.0, description="Longest load of a model; a stuck driver never ends.")
+    stall_s: Seconds = Field(default=600.0, description="A long job without a step for this long loses its lease.")
+    silent_s: Seconds = Field(default=60.0, description="A long job's process that shows no life so long is killed.")
+    admission_s: Seconds = Field(default=30.0, description="A long job without room on its GPU comes again after this.")
 
     max_attempts: int = Field(
         default=12, description="Temporary failures before a job is failed: a disk full for twenty minutes fails none."
@@ -41,13 +59,21 @@ class Settings(BaseModel):
     retry_base_s: float = Field(default=2.0, description="First retry delay; doubles each time.")
     retry_cap_s: float = Field(default=300.0, description="Longest retry delay.")
 
-    heartbeat_s: float = Field(default=5.0, description="How often a worker proves that its process lives.")
-    worker_dead_s: float = Field(default=20.0, description="Silence after which a worker counts as dead.")
-    keeper_interval_s: float = Field(default=1.0, description="Pause between the keeper's sweeps.")
+    heartbeat_s: Seconds = Field(default=5.0, description="How often a worker proves that its process lives.")
+    worker_dead_s: Seconds = Field(default=20.0, description="Silence after which a worker counts as dead.")
+    settled_s: Seconds = Field(default=3.0, description="Registered so long, a worker can start: it may again at once.")
+    restart_cap_s: Seconds = Field(default=30.0, description="Longest pause between starts of one that cannot.")
+    keeper_interval_s: Seconds = Field(default=1.0, description="Pause between the keeper's sweeps.")
+    sweep_s: Seconds = Field(default=60.0, description="Pause between its sweeps over what is to be deleted: no hurry.")
     resend_s: float = Field(default=10.0, description="A message older than its list's head by this is lost.")
     age_boost_s: float = Field(default=600.0, description="Waiting this long raises a job by one priority.")
 
-    publish_timeout_s: float = Field(default=1.0, description="A submit never waits longer for Redis.")
+    database_wait_s: Seconds = Field(
+        default=20.0,
+        description="Longest wait for a turn to write, or a statement; by default two thirds of a lease below 30 s.",
+    )
+    redis_timeout_s: Seconds = Field(default=2.0, description="A worker's Redis that is silent so long is dead to it.")
+    publish_timeout_s: Seconds = Field(default=1.0, description="A submit never waits longer for Redis.")
     publish_pause_s: float = Field(default=5.0, description="After a failed publish the keeper sends, not the API.")
 
     keep_inputs_days: float = Field(default=30.0, description="Inputs are kept this long after their job; 0: at once.")
@@ -57,7 +83,12 @@ class Settings(BaseModel):
     webhook_allow: str = Field(
         default="", description="Hosts and networks (10.1.0.0/16) that webhooks may call though private or not https."
     )
+    webhook_timeout_s: Seconds = Field(default=10.0, description="A webhook's host gets this to connect and to answer.")
+    webhook_reserve_s: Seconds = Field(default=60.0, description="A call whose keeper died is made again after this.")
 
+    client_silence_s: Seconds = Field(
+        default=60.0, description="A client that stops in a request keeps a thread so long."
+    )
     api_threads: int = Field(default=64, description="Request threads per API process.")
     inference_threads: int = Field(default=96, description="Jobs that one inference worker holds: three full batches.")
     torch_threads: int = Field(default=1, description="Threads of one predict on a CPU; decoding takes the others.")
@@ -68,7 +99,7 @@ class Settings(BaseModel):
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """The settings that `MEDJOBS_*` variables give; raises `pydantic.ValidationError` naming a bad one."""
-        names = {f"MEDJOBS_{name.upper()}": name for name in cls.model_fields}
+        names = {variable(name): name for name in cls.model_fields}
         return cls.model_validate({names[k]: v for k, v in environ.items() if k in names and v != ""})
 
     @model_validator(mode="before")
@@ -76,6 +107,28 @@ class Settings(BaseModel):
     def _expand_home(cls, values: dict[str, object]) -> dict[str, object]:
         home = Path(str(values.get("home", "~/.medjobs"))).expanduser().absolute()
         return {**values, "home": home}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fit_the_lease(cls, values: dict[str, object]) -> dict[str, object]:
+        try:
+            leases = [float(str(values[name])) for name in ("lease_inference_s", "lease_long_s") if name in values]
+        except ValueError:
+            return values  # the field's own check names it
+        return {"database_wait_s": min([20.0, *(lease * 2 / 3 for lease in leases)]), **values}
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        """Raises ValueError with a line for each pair of times that contradict one another."""
+        broken = [
+            f"{variable(small)} ({getattr(self, small):g}) must be below {'half of ' if times == 2 else ''}"
+            f"{variable(large)} ({getattr(self, large):g}): {why}"
+            for small, times, large, why in _BELOW
+            if getattr(self, small) * times >= getattr(self, large)
+        ]
+        if broken:
+            raise ValueError("; ".join(broken))
+        return self
 
     @property
     def database(self) -> str:
@@ -91,3 +144,15 @@ class Settings(BaseModel):
     def storage(self) -> str:
         """The fsspec URL of the storage in force."""
         return self.storage_url or (self.home / "files").as_uri()
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return f"MEDJOBS_{name.upper()}"
+
+
+def complaints(error: ValidationError) -> list[str]:
+    """What is wrong with the settings, a sentence each that names the variable and no value but numbers."""
+    found = error.errors(include_input=False, include_url=False)
+    named = [f"{variable(str(one['loc'][0]))}: " if one["loc"] else "" for one in found]
+    return [name + one["msg"].removeprefix("Value error, ") for name, one in zip(named, found, strict=True)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobs.settings import Settings
+from jobs.settings import Settings, complaints
 from medjobs.failing import USAGE, Trouble
 from medjobs.stack.home import Home
 
@@ -14,9 +14,7 @@ def read_settings() -> Settings:
     try:
         return Settings.from_environment()
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        variable = f"MEDJOBS_{'_'.join(map(str, first['loc'])).upper()}"
-        raise Trouble(f"{variable} is wrong: {first['msg']}.", f"Correct or unset {variable}.", USAGE) from None
+        raise Trouble(f"The settings are wrong: {complaints(error)[0]}.", "Correct or unset it.", USAGE) from None
 
 
 def redis_url(settings: Settings) -> str:

@@ -12,15 +12,14 @@ import socket
 import sys
 
 from jobs.ids import new_id
-from jobs.settings import Settings
 from workers.devices import expand
-from workers.starting import clean_path, die_with_parent, set_up_logging
+from workers.starting import clean_path, die_with_parent, read_settings, set_up_logging
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line and run; the exit status."""
     options = _parser().parse_args(arguments)
-    settings = Settings.from_environment()
+    settings = read_settings()
     settings.home.mkdir(parents=True, exist_ok=True)
     os.chdir(settings.home)
     clean_path()

@@ -9,12 +9,18 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from workers.attempt import Attempt, Unit
 
-Errand = Callable[[], None]
-"""Work for a hand that goes before decoding: encoding frees memory and ends jobs."""
+
+class Errand(NamedTuple):
+    """Work for a hand that goes before decoding: encoding frees memory and ends jobs."""
+
+    attempts: tuple[Attempt, ...]
+    """Whose work it is: the watchdog must see that it does not end."""
+
+    run: Callable[[], None]
 
 
 class Place(Protocol):

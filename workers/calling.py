@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import ipaddress
 import socket
 import ssl
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -13,7 +15,6 @@ from urllib.parse import urlsplit
 from jobs.allowance import Address, Allowance
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-TIMEOUT_S = 10.0
 MOST_ADDRESSES = 3
 
 
@@ -70,17 +71,32 @@ class _Checked(http.client.HTTPConnection):
     def __init__(self, target: Target, timeout_s: float) -> None:
         super().__init__(target.host, target.port, timeout=timeout_s)
         self._target = target
+        # A socket's own timeout is for one read: a host that answers a byte a second would never come to its end.
+        self._cut = threading.Timer(timeout_s, self._shut)
 
     def connect(self) -> None:
-        plain = socket.create_connection((self._target.address, self._target.port), self.timeout)
-        if not self._target.tls:
-            self.sock = plain
-            return
-        self.sock = ssl.create_default_context().wrap_socket(plain, server_hostname=self._target.host)
+        self.sock = socket.create_connection((self._target.address, self._target.port), self.timeout)
+        self._cut.start()
+        if self._target.tls:
+            context, name = ssl.create_default_context(), self._target.host
+            self.sock = context.wrap_socket(self.sock, server_hostname=name, do_handshake_on_connect=False)
+            self.sock.do_handshake()
+
+    def close(self) -> None:
+        self._cut.cancel()
+        super().close()
+
+    def _shut(self) -> None:
+        if (connected := self.sock) is not None:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
 
-def post(target: Target, body: bytes, headers: Mapping[str, str], timeout_s: float = TIMEOUT_S) -> int:
-    """The status of one POST. A redirect is a status like any other. Raises OSError or http.client.HTTPException."""
+def post(target: Target, body: bytes, headers: Mapping[str, str], timeout_s: float) -> int:
+    """The status of one POST. A redirect is a status like any other. Raises OSError or http.client.HTTPException.
+
+    `timeout_s` to connect, and as much from there to the end of the answer's head.
+    """
     connection = _Checked(target, timeout_s)
     try:
         connection.request("POST", target.path, body, dict(headers))

@@ -35,8 +35,8 @@ class Hands:
                     activity.begin("decode", (work.attempt,))
                     self._decode(work)
                 else:
-                    activity.begin("encode", ())
-                    work()
+                    activity.begin("encode", work.attempts)
+                    work.run()
             except Exception as error:
                 # The line answers for its own exceptions: one that gets here is a defect, and its job times out.
                 log.error("%s in a hand: %s", type(error).__name__, where(error))

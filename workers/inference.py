@@ -20,6 +20,7 @@ from broker.queues import queue
 from broker.telling import Teller
 from db import jobs, workers
 from db.engine import Database
+from jobs.errors import DatabaseUnavailable
 from jobs.kinds import Kind
 from jobs.messages import Message
 from jobs.predicting import Predictor
@@ -54,7 +55,7 @@ class InferenceWorker:
         """Makes everything but opens Redis only in `run`."""
         self.settings = settings
         self.kinds: dict[str, Kind] = {k.name: k for k in kinds().values() if k.pool == "inference" and k.predictor}
-        self.db = Database(settings.database)
+        self.db = Database(settings.database, wait_s=settings.database_wait_s)
         self.node = f"{worker_id}@{socket.gethostname()}"
         self.dispatcher = Dispatcher(settings)
         self._draining = threading.Event()
@@ -111,11 +112,11 @@ class InferenceWorker:
 
     def _drain(self) -> None:
         log.info("draining: %d jobs are held", len(self.line.held))
+        until = time.monotonic() + self.settings.drain_s
         self.watchdog.state = "draining"
         self._stop_consuming()
         self.place.receive = lambda job_id: None  # its row is still queued, and the keeper sends it again
         self._return_messages(self.taker.stop())
-        until = time.monotonic() + self.settings.drain_s
         while time.monotonic() < until and not self._hurry.is_set() and not self.line.wait_until_empty(0.2):
             pass
         self.line.hand_back(list(self.line.held.values()))
@@ -133,7 +134,11 @@ class InferenceWorker:
         if ids:
             from db.reading import get_many
 
-            views = get_many(self.db, ids)
+            try:
+                views = get_many(self.db, ids)
+            except DatabaseUnavailable:
+                log.warning("the database is away; the keeper sends %d messages again", len(ids))
+                return
             self.dispatcher.send([Message(view.id, view.kind, view.pool, view.priority) for view in views])
 
     def _close(self) -> None:

@@ -19,7 +19,7 @@ from jobs.errors import DatabaseUnavailable, StorageUnavailable
 from jobs.settings import Settings
 from storage.files import Storage
 from workers.blame import where
-from workers.starting import clean_path, set_up_logging
+from workers.starting import clean_path, read_settings, set_up_logging
 from workers.sweeps import Sweeps
 from workers.webhooks import Webhooks
 
@@ -32,7 +32,7 @@ class Keeper:
     def __init__(self, settings: Settings) -> None:
         """Opens nothing yet."""
         self._stopping = threading.Event()
-        self._db = Database(settings.database, pool_size=4)
+        self._db = Database(settings.database, pool_size=4, wait_s=settings.database_wait_s)
         sweeps = Sweeps(self._db, Storage(settings.storage), Dispatcher(settings), settings)
         self._webhooks = Webhooks(self._db, settings)
         often = settings.keeper_interval_s
@@ -41,13 +41,14 @@ class Keeper:
             sweeps.expire_leases: often,
             sweeps.send_lost: min(5.0, settings.resend_s / 2),
             sweeps.boost: min(30.0, settings.age_boost_s / 10),
-            sweeps.forget_inputs: 60.0,
-            sweeps.purge_records: 60.0,
-            sweeps.sweep_blobs: 60.0,
-            sweeps.sweep_folders: 60.0,
-            sweeps.tidy: 3600.0,
+            sweeps.forget_inputs: settings.sweep_s,
+            sweeps.purge_records: settings.sweep_s,
+            sweeps.sweep_blobs: settings.sweep_s,
+            sweeps.sweep_folders: settings.sweep_s,
+            sweeps.tidy: 60 * settings.sweep_s,
         }
         self._often = often
+        self._webhook_s = settings.webhook_timeout_s
 
     def run(self) -> int:
         """Until SIGTERM or SIGINT; the exit status."""
@@ -57,7 +58,7 @@ class Keeper:
         calls.start()
         log.info("the keeper watches")
         self._loop(self._every)
-        calls.join(15)
+        calls.join(self._webhook_s)
         self._webhooks.close()
         self._db.close()
         return 0
@@ -83,7 +84,7 @@ class Keeper:
 
 def main() -> int:
     """Read the settings from the environment and run; the exit status."""
-    settings = Settings.from_environment()
+    settings = read_settings()
     settings.home.mkdir(parents=True, exist_ok=True)
     os.chdir(settings.home)
     clean_path()

@@ -28,7 +28,7 @@ from jobs.settings import Settings
 from jobs.states import Outcome, State
 from storage.files import Storage
 from workers.attempt import Attempt, Unit
-from workers.bench import Bench
+from workers.bench import Bench, Errand
 from workers.blame import as_job_error
 from workers.ending import Ending, Endings, back_to_queue, cancelled, failed
 from workers.flower import Flower
@@ -116,7 +116,7 @@ class Line:
                 self.models.leave(made)
                 return
             attempt.model = made
-            self.plant.bench.run_soon(partial(self.fetch, attempt, made))
+            self.plant.bench.run_soon(Errand((attempt,), partial(self.fetch, attempt, made)))
         elif made.retryable:
             self.end(back_to_queue(attempt, Outcome.RETRIED, made, self.plant.settings))
         else:
@@ -168,7 +168,9 @@ class Line:
             unit.output = output
             unit.attempt.spend("predict_s", seconds / len(units))
         for first in range(0, len(units), portion):
-            self.plant.bench.run_soon(partial(self.encode, units[first : first + portion]))
+            some = units[first : first + portion]
+            attempts = tuple({unit.attempt: None for unit in some})
+            self.plant.bench.run_soon(Errand(attempts, partial(self.encode, some)))
 
     def encode(self, units: Sequence[Unit]) -> None:
         """Outputs to entries of the results and files; the files are stored under the fence before anything counts."""

@@ -6,6 +6,7 @@ and ends a child that no longer moves.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -37,9 +38,6 @@ from workers.starting import register_shipped
 
 log = logging.getLogger("medjobs.workers")
 
-SILENT_S = 60.0
-"""A busy child whose file was not touched for so long holds the interpreter's lock in foreign code: it is killed."""
-
 
 class LongWorker:
     """The parent process."""
@@ -47,10 +45,11 @@ class LongWorker:
     def __init__(self, settings: Settings, device: str, worker_id: str) -> None:
         """Opens nothing but the database's pool. `device` may be several: "cuda:0,cuda:1"."""
         self.settings = settings
-        self.db = Database(settings.database, pool_size=4)
+        self.db = Database(settings.database, pool_size=4, wait_s=settings.database_wait_s)
         self.node = f"{worker_id}@{socket.gethostname()}"
         self.flower = Flower(Teller(settings, self.node))
         self._alive = alive_file(settings, worker_id)
+        self._touched, self._moved_at = 0.0, time.monotonic()
         self._draining = threading.Event()
         self._hurry = threading.Event()
         self._stopped = threading.Event()
@@ -117,8 +116,8 @@ class LongWorker:
         process = psutil.Process()
         while not self._stopped.is_set():
             self._try(lambda: self._beat(process))
-            if self._busy() and self._silent():
-                log.error("the child has not moved for %.0f s; it is killed", SILENT_S)
+            if self._silent():
+                log.error("the child has not moved for %.0f s; it is killed", self.settings.silent_s)
                 self._kill_child()
             self._stopped.wait(self.settings.heartbeat_s)
 
@@ -136,17 +135,22 @@ class LongWorker:
         return bool(celery_state.active_requests) or bool(celery_state.reserved_requests)
 
     def _silent(self) -> bool:
-        """Whether a job runs whose child no longer touches its file. The file is there once the job has begun."""
+        """Whether a job runs whose child no longer touches its file, or never began to: it holds the interpreter's lock
+        in foreign code, or hangs before its first fetch. By our own clock: the host's may be set meanwhile."""
         try:
-            return time.time() - self._alive.stat().st_mtime > SILENT_S
+            touched = self._alive.stat().st_mtime
         except FileNotFoundError:
-            return False
+            touched = 0.0
+        if touched != self._touched or not celery_state.active_requests:
+            self._touched, self._moved_at = touched, time.monotonic()
+        return time.monotonic() - self._moved_at > self.settings.silent_s
 
     def _kill_child(self) -> None:
         for request in list(celery_state.active_requests):
             pid = getattr(request, "worker_pid", None)
             if isinstance(pid, int):
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def _child_died(self, job_id: str) -> None:
         """Its job goes back to the queue at once; a crash is charged, for the job may be what kills."""

@@ -55,9 +55,6 @@ NICE = 10
 """Scheduling priority of the child, for every thread that it starts from here: an inference that needs a processor gets
 it, and the training has what is left."""
 
-ADMISSION_S = 30.0
-"""A job that found no room on its GPU comes again after this."""
-
 
 class JobFailed(Exception):
     """The job is failed; carries the code and nothing else, because Flower and the log show it."""
@@ -67,7 +64,7 @@ def run(job_id: str) -> None:
     """One attempt. Raises `JobFailed` (Flower: FAILURE) or `Ignore` (nothing to be shown, or shown already)."""
     os.setpriority(os.PRIO_PROCESS, 0, max(NICE, os.getpriority(os.PRIO_PROCESS, 0)))
     settings = Settings.from_environment()
-    db = Database(settings.database, pool_size=4)
+    db = Database(settings.database, pool_size=4, wait_s=settings.database_wait_s)
     flower = Flower(Teller(settings, os.environ[NODE]))
     worker_id = os.environ[WORKER_ID]
     try:
@@ -93,7 +90,8 @@ def _admitted(bound: Bound) -> bool:
     message = f"waits for room on the GPU: {free >> 20} MiB are free, MEDJOBS_TRAINING_MEMORY asks for {wanted >> 20}"
     jobs.append_event(bound.db, claim.id, claim.fence, "log", {"message": message})
     error = OutOfMemory("The GPU has no room for a training now; the job is tried again by itself.")
-    back = Release(claim.id, claim.fence, Outcome.RETRIED, ADMISSION_S, error.as_dict(), charge=False)
+    delay = bound.settings.admission_s
+    back = Release(claim.id, claim.fence, Outcome.RETRIED, delay, error.as_dict(), charge=False)
     jobs.release(bound.db, [back])
     return False
 

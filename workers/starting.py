@@ -12,6 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
+from jobs.settings import Settings, complaints
+
 if TYPE_CHECKING:
     from db.engine import Database
     from storage.files import Storage
@@ -62,6 +66,14 @@ def register_shipped(db: Database, storage: Storage) -> None:
         import_shipped(db, storage)
     except StorageUnavailable:
         log.warning("the storage is away; the models of this release are registered at the next start")
+
+
+def read_settings() -> Settings:
+    """The settings of the environment; where they are wrong the process ends and says which, and why."""
+    try:
+        return Settings.from_environment()
+    except ValidationError as error:
+        sys.exit("\n  ".join(["bad settings:", *complaints(error)]))
 
 
 def die_with_parent() -> None:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from jobs.ids import new_id
 from jobs.settings import Settings
@@ -22,10 +22,12 @@ from workers.starting import SUPERVISED, child_environment
 
 log = logging.getLogger("medjobs.workers")
 
-CALM_S = 60.0
-"""A process that lived this long has its restart pause forgiven."""
+PAUSE_S = 0.5
+"""Before a process that died is started again; it doubles while the process cannot start."""
 
-LONGEST_PAUSE_S = 30.0
+STOP_S = 10.0
+"""Time to end once the drain is over; and once killed, which only the kernel can put off."""
+
 EXIT_STUCK = 75
 """See workers/watchdog.py, which this module must not import."""
 
@@ -42,7 +44,7 @@ class Child:
     worker_id: str = ""
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
-    pause_s: float = field(default=0.5)
+    pause_s: float = PAUSE_S
     due_at: float = 0.0
 
 
@@ -79,13 +81,14 @@ class Supervisor:
             log.info("worker %s has drained and stopped, as it was told", child.worker_id)
             self._children.remove(child)
             return
-        lived = time.monotonic() - child.started_at
-        child.pause_s = 0.5 if lived > CALM_S else min(LONGEST_PAUSE_S, child.pause_s * 2)
-        child.due_at = time.monotonic() + (0.0 if status == EXIT_STUCK else child.pause_s)
-        child.process = None
+        child.process, child.due_at = None, time.monotonic()
+        lived = child.due_at - child.started_at
         log.warning("worker %s ended with status %d after %.0f s; another starts", child.worker_id, status, lived)
         if status != EXIT_STUCK:
-            self._bury(child)
+            # The growing pause is for what cannot start: what is killed at work is missed at work.
+            grown_s = min(self._settings.restart_cap_s, child.pause_s * 2)
+            child.pause_s = PAUSE_S if self._bury(child) > self._settings.settled_s else grown_s
+            child.due_at += child.pause_s
 
     def _start(self, child: Child) -> None:
         child.worker_id = f"{socket.gethostname()}:{child.pool}:{child.index}:{new_id()[-6:]}"
@@ -94,18 +97,22 @@ class Supervisor:
         child.process = subprocess.Popen(command, env=environment(child.device, self._base), cwd=self._settings.home)
         child.started_at = time.monotonic()
 
-    def _bury(self, child: Child) -> None:
-        """We saw it die: its jobs need not wait for their leases. Each is charged a crash, for one may be the cause."""
+    def _bury(self, child: Child) -> float:
+        """We saw it die: its jobs need not wait for their leases. Each is charged a crash, for one may be the cause.
+
+        Returns how long it was registered, 0 for not at all or not to be known.
+        """
         from db import jobs, workers
         from db.engine import Database
 
-        db = Database(self._settings.database)
+        db = Database(self._settings.database, wait_s=self._settings.database_wait_s)
         try:
             back = jobs.abandon_worker(db, child.worker_id, charge=True, max_crashes=self._settings.max_crashes)
-            workers.gone(db, child.worker_id)
             log.warning("%d jobs of worker %s went back to the queue", len(back), child.worker_id)
+            return workers.gone(db, child.worker_id) or 0.0
         except Exception as error:
             log.error("%s; the leases of worker %s run out by themselves", type(error).__name__, child.worker_id)
+            return 0.0
         finally:
             db.close()
 
@@ -113,10 +120,14 @@ class Supervisor:
         running = [child.process for child in self._children if child.process is not None]
         for process in running:
             process.terminate()
-        until = time.monotonic() + self._settings.drain_s + 10
+        until = time.monotonic() + self._settings.drain_s + STOP_S
         for process in running:
             try:
                 process.wait(max(0.1, until - time.monotonic()))
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait()
+        for process in running:
+            try:
+                process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                log.error("process %d was killed and does not end: a device driver or a disk holds it", process.pid)

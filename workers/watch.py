@@ -18,9 +18,6 @@ from workers.work import CANCELLED, DRAINED, LOST, TIMED_OUT, Bound, LongWork
 
 log = logging.getLogger("medjobs.workers")
 
-STALL_S = 600.0
-"""Without a step for this long the job makes no progress: its lease is not renewed. An epoch takes many steps."""
-
 EVENTS_S = 1.0
 """Progress, metrics and logs are written together this often."""
 
@@ -53,8 +50,8 @@ class Watch:
         steps = {self.control: settings.control_s, self.renew: settings.renew_long_s, self.tell: EVENTS_S}
         due = dict.fromkeys(steps, 0.0)
         while not self._finished.is_set():
-            self._alive.touch()
             for step, every in steps.items():
+                self._alive.touch()  # before each: with the database away a step takes long
                 if time.monotonic() >= due[step]:
                     due[step] = time.monotonic() + every
                     self._try(step)
@@ -81,11 +78,12 @@ class Watch:
             self.work.stop(DRAINED)
 
     def renew(self) -> None:
-        """Only while the runner makes progress."""
-        if time.monotonic() - self.work.stepped_at > STALL_S:
-            log.error("job %s made no step for %.0f s; its lease is not renewed", self.work.job_id, STALL_S)
-            return
+        """Only while the runner makes progress. An epoch takes many steps."""
         bound = self._bound
+        still_s = time.monotonic() - self.work.stepped_at
+        if still_s > bound.settings.stall_s:
+            log.error("job %s made no step for %.0f s; its lease is not renewed", self.work.job_id, still_s)
+            return
         held = {bound.claim.id: bound.claim.fence}
         if jobs.renew(bound.db, bound.worker_id, held, bound.settings.lease_long_s).lost:
             self.work.stop(LOST)

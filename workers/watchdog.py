@@ -1,8 +1,8 @@
 """Proves that the worker lives, renews its leases, hears of cancels, and ends what runs too long.
 
 Leases are renewed while every activity is inside its budget: a job's own `timeout_s` plus a grace for decode and
-predict, `LOAD_S` for loading. Past it the thread is stuck and cannot be stopped in Python, so the process hands back
-what it can and exits; its supervisor starts another.
+predict, `load_s` for loading, whether or not a job waits for the model. Past it the thread is stuck and cannot be
+stopped in Python, so the process hands back what it can and exits; its supervisor starts another.
 """
 
 from __future__ import annotations
@@ -27,9 +27,6 @@ from workers.ending import back_to_queue
 from workers.line import Line
 
 log = logging.getLogger("medjobs.workers")
-
-LOAD_S = 300.0
-"""Loading a model may take this long; a network share is slow, a stuck driver is for ever."""
 
 EXIT_STUCK = 75
 """The process ended itself because a thread was stuck, after handing its jobs back (EX_TEMPFAIL)."""
@@ -133,11 +130,11 @@ class Watchdog:
                 self._line.time_out(attempt)
 
     def _stuck(self, activity: Activity) -> bool:
-        if not activity.phase or not activity.attempts:
-            return False
         age = time.monotonic() - activity.since
         if activity.phase == "load":
-            return age > LOAD_S
+            return age > self._settings.load_s
+        if not activity.phase or not activity.attempts:
+            return False
         shortest = min((attempt.claim.timeout_s for attempt in activity.attempts), default=age)
         return age > shortest + self._settings.timeout_grace_s
 

@@ -36,17 +36,21 @@ class Webhooks:
         """Opens nothing."""
         self._db = db
         self._allowance = Allowance.parse(settings.webhook_allow)
+        self._timeout_s, self._reserve_s = settings.webhook_timeout_s, settings.webhook_reserve_s
+        # No more than can be made, at their slowest, while they are reserved: connecting and answering have a timeout
+        # each.
+        self._most = AT_ONCE * max(1, int(self._reserve_s / (2 * self._timeout_s)))
         self._callers = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="webhook")
 
     def deliver(self) -> int:
-        """Make every call that is due, once; how many there were."""
-        calls = outbox.due(self._db)
+        """Make the calls that are due, once; how many there were."""
+        calls = outbox.due(self._db, self._most, reserve_s=self._reserve_s)
         list(self._callers.map(self._call, calls))
         return len(calls)
 
     def close(self) -> None:
-        """Wait for the calls in flight."""
-        self._callers.shutdown()
+        """Wait for the calls in flight, which have their timeouts; those not begun are made by the next keeper."""
+        self._callers.shutdown(cancel_futures=True)
 
     def _call(self, call: Call) -> None:
         try:
@@ -71,7 +75,7 @@ class Webhooks:
             target = resolve(call.url, self._allowance)
             moment = int(time.time())
             content = body(call)
-            status = post(target, content, headers(call, content, moment))
+            status = post(target, content, headers(call, content, moment), self._timeout_s)
         except Refused as refused:
             return str(refused), False
         except (OSError, http.client.HTTPException) as error:

@@ -92,7 +92,7 @@ def _database(settings: Settings) -> Check:
     remedy = "`medjobs up` makes it, or `medjobs db upgrade`."
     if not settings.database_url and not (settings.home / "medjobs.db").exists():
         return Check("database", "warn", f"{name} does not exist yet", remedy)
-    database = Database(settings.database)
+    database = Database(settings.database, wait_s=settings.database_wait_s)
     try:
         database.check()
         at, newest = schema.current(settings.database), schema.newest()

@@ -76,7 +76,7 @@ def _database() -> Iterator[Any]:
     settings = read_settings()
     if schema.current(settings.database) is None:
         raise Trouble("The database is empty.", "Run `medjobs db upgrade`, or start the stack with `medjobs up`.")
-    database = Database(settings.database)
+    database = Database(settings.database, wait_s=settings.database_wait_s)
     try:
         yield database
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import time
@@ -11,8 +12,12 @@ from pathlib import Path
 BACKOFF_S = (0.5, 30.0)
 """First and longest pause before a child that died is started again; it doubles in between."""
 
-STEADY_S = 60.0
-"""A child that ran this long starts again from the first pause."""
+STEADY_S = 10.0
+"""A child that ran this long could start, and starts again after the first pause: what cannot (a port that is taken, a
+package that is missing) ends sooner."""
+
+KILLED_S = 10.0
+"""A killed process that lasts longer hangs in the kernel, and nobody waits for it."""
 
 LOG_LIMIT = 20_000_000
 """Bytes after which a log is moved to `.1`; so a stack that runs for months keeps 40 MB per child."""
@@ -63,7 +68,8 @@ class Child:
     def forget(self) -> None:
         """Collect the process after its group was ended; it is not started again."""
         if self.process is not None:
-            self.process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(KILLED_S)
         self.process = self.restart_at = None
 
     def rotate(self) -> None:

@@ -248,7 +248,10 @@ class Stack:
             for group in names:
                 self._warden.stdin.write(f"- 0 {group}\n- 1 {group}\n")
             self._warden.stdin.close()
-            self._warden.wait()
+            try:
+                self._warden.wait(sum(warden.GRACE_S))
+            except subprocess.TimeoutExpired:
+                self._warden.kill()  # all that it looks after is ended
         self.home.url.unlink(missing_ok=True)
         if self._lock >= 0:
             os.close(self._lock)

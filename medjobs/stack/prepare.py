@@ -17,7 +17,7 @@ ADMIN = "admin"
 def prepare(settings: Settings) -> None:
     """Upgrade the schema, and write an admin token where the home has none that works."""
     schema.upgrade(settings.database)
-    database = Database(settings.database)
+    database = Database(settings.database, wait_s=settings.database_wait_s)
     try:
         path = Home(settings.home).token
         known = path.read_text().strip() if path.exists() else ""

@@ -41,5 +41,5 @@ def running(
         yield stack
     finally:
         ended.set()
-        keeper.join()
+        keeper.join(10)
         stack.stop()

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
+from jobs.settings import Settings, variable
 from jobs.states import TRANSITIONS, Outcome, State
 from medjobs.reference import values
 from models.data.options import OPTIONS
@@ -164,3 +165,30 @@ def test_make_help_lists_every_target() -> None:
     shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for target in re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE):
         assert f"make {target}" in shown
+
+
+def limits() -> list[tuple[str, str]]:
+    """Limit and value of each row of the table of timeouts."""
+    section = (ROOT / "docs/operations.md").read_text().split("## Timeouts and retries")[1].split("\n## ")[0]
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in section.splitlines() if row.startswith("| ")]
+    return [(limit, value) for _, limit, value, _ in rows[1:]]
+
+
+def test_every_time_that_is_a_setting_stands_among_the_timeouts_with_its_default() -> None:
+    told = {limit.strip("`"): value.split(" ")[0] for limit, value in limits() if "`MEDJOBS_" in limit}
+    fields = Settings.model_fields
+    assert told == {name: str(fields[name.removeprefix("MEDJOBS_").lower()].default) for name in told}
+    times = {variable(name) for name in fields if name.endswith("_s")} | {"MEDJOBS_MAX_ATTEMPTS", "MEDJOBS_MAX_CRASHES"}
+    assert times - set(told) == {"MEDJOBS_BLOB_GRACE_S"}  # that one is how long bytes are kept
+
+
+def test_every_constant_among_the_timeouts_has_the_value_that_the_table_says() -> None:
+    found = 0
+    for limit, value in limits():
+        for path, name in re.findall(r"`([a-z_/]+)\.py:([A-Z_]+)`", limit):
+            constant = getattr(importlib.import_module(path.replace("/", ".")), name)
+            numbers = list(constant) if isinstance(constant, tuple) else [constant]
+            said = [float(number) for number in re.findall(r"[\d.]+", value)]
+            assert said == ([numbers[0], numbers[-1]] if len(numbers) > 1 else numbers), f"{limit}: {value}"
+            found += 1
+    assert found >= 15

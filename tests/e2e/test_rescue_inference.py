@@ -114,6 +114,26 @@ def test_a_poisonous_job_is_found_out_and_its_neighbours_succeed(
         stack.stop()
 
 
+def test_a_worker_that_is_killed_again_and_again_is_back_each_time(
+    tmp_path: Path, sqlite_url: str, redis_server: RedisServer
+) -> None:
+    """Given kills of a worker that had settled, then its successor starts within a second or two, however many."""
+    stack = Stack(tmp_path, sqlite_url, redis_server.url, settled_s=0.1, restart_cap_s=30)
+    try:
+        supervisor = psutil.Process(stack.supervised().pid)
+        stack.keeper()
+        for _ in range(4):
+            stack.wait(stack.files([b"before the kill"]), 60)
+            time.sleep(0.5)
+            (child,) = supervisor.children()
+            child.kill()
+            killed = time.monotonic()
+            stack.until(lambda gone=child.pid: [c.pid for c in supervisor.children()] not in ([], [gone]))  # type: ignore[misc]
+            assert time.monotonic() - killed < 3
+    finally:
+        stack.stop()
+
+
 def test_the_supervisor_stops_its_child(stack: Stack) -> None:
     supervisor = stack.supervised()
     stack.wait(stack.files([b"x"]))

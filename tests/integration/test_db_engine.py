@@ -255,10 +255,9 @@ def test_given_a_full_disk_when_sqlite_is_written_then_the_database_is_unavailab
 
 
 def test_given_a_writer_that_never_ends_when_sqlite_is_written_then_the_wait_is_bounded(
-    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+    sqlite_url: str,
 ) -> None:
-    monkeypatch.setattr("db.engine.BUSY_S", 0.2)
-    db = Database(sqlite_url)
+    db = Database(sqlite_url, wait_s=0.2)
     other = sqlite3.connect(str(db.url.database), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     began = time.monotonic()
@@ -266,6 +265,35 @@ def test_given_a_writer_that_never_ends_when_sqlite_is_written_then_the_wait_is_
         queued(db)
     assert time.monotonic() - began < 3
     other.close()
+    db.close()
+
+
+def test_given_a_lock_that_is_never_given_back_when_postgresql_is_written_then_the_wait_is_bounded(
+    postgres_url: str,
+) -> None:
+    db, holder = Database(postgres_url, wait_s=1.0), Database(postgres_url)
+    (job,) = queued(db)
+    holding = text("UPDATE jobs SET stage = 'held' WHERE id = :id")
+    began = time.monotonic()
+    with holder.write() as connection:
+        connection.execute(holding, {"id": job})
+        with pytest.raises(DatabaseUnavailable) as refused:
+            db.transact(lambda other: other.execute(holding, {"id": job}))
+    assert "lock timeout" in str(refused.value.facts)
+    assert time.monotonic() - began < 3  # half a second a lock, and no new try after a second
+    holder.close()
+    db.close()
+
+
+def test_given_a_statement_that_does_not_end_when_postgresql_runs_it_then_it_is_cancelled_and_named_an_outage(
+    postgres_url: str,
+) -> None:
+    db = Database(postgres_url, wait_s=0.5)
+    began = time.monotonic()
+    with pytest.raises(DatabaseUnavailable) as refused:
+        db.query(lambda connection: connection.execute(text("SELECT pg_sleep(60)")))
+    assert time.monotonic() - began < 5
+    assert "timeout" in str(refused.value.facts)
     db.close()
 
 

@@ -133,3 +133,26 @@ def test_given_a_database_of_the_first_release_with_rows_when_upgraded_then_all_
     job = NewJob(new_id(), 1, "dataset", "inference", digests=[f"sha256:{7:0>64}"])
     assert datasets.create(database, job, "old-films", "d" * 64, max_queued=10).new
     database.close()
+
+
+def test_given_another_process_that_migrates_when_one_upgrades_then_it_waits_longer_than_for_any_lock(
+    request: pytest.FixtureRequest,
+) -> None:
+    server = request.getfixturevalue("postgres_server")
+    url = server.url(server.fresh())
+    impatient = f"{url}{'&' if '?' in url else '?'}options=-c%20lock_timeout%3D200ms"
+    other, ended = Database(url), threading.Event()
+
+    def upgrade() -> None:
+        schema.upgrade(impatient)
+        ended.set()
+
+    with other.write() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": schema._LOCK})
+        thread = threading.Thread(target=upgrade)
+        thread.start()
+        assert not ended.wait(1.0)
+    thread.join(60)
+    assert ended.is_set()
+    assert schema.current(url) == schema.newest()
+    other.close()

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import ipaddress
 import json
+import socket
+import threading
+import time
+from typing import cast
 
 import pytest
 
+from db.engine import Database
 from db.outbox import Call
 from jobs.allowance import Allowance
-from workers.calling import Refused, public, resolve, unwrapped
-from workers.webhooks import body, headers, signature
+from jobs.settings import Settings
+from workers.calling import Refused, Target, post, public, resolve, unwrapped
+from workers.webhooks import AT_ONCE, Webhooks, body, headers, signature
 
 NOBODY = Allowance.parse("")
 
@@ -78,3 +86,45 @@ def test_an_address_hidden_in_another_is_seen() -> None:
     assert unwrapped(ipaddress.ip_address("64:ff9b::10.0.0.1")) == ipaddress.ip_address("10.0.0.1")
     assert not public(ipaddress.ip_address("239.1.1.1"))
     assert public(ipaddress.ip_address("93.184.216.34"))
+
+
+def dripping(first: bytes, drop: bytes) -> tuple[Target, threading.Event]:
+    """A host that answers `first` and then `drop` ten times a second, for ever; set the event to end it."""
+    listener, over = socket.create_server(("127.0.0.1", 0)), threading.Event()
+
+    def answer() -> None:
+        with listener, listener.accept()[0] as peer, contextlib.suppress(OSError):
+            peer.sendall(first)
+            while not over.wait(0.1):
+                peer.sendall(drop)
+
+    threading.Thread(target=answer, daemon=True).start()
+    return Target("localhost", "127.0.0.1", listener.getsockname()[1], "/", tls=False), over
+
+
+@pytest.mark.parametrize("first", [b"", b"HTTP/1.1 "])
+def test_a_host_that_never_comes_to_the_end_of_its_answer_is_given_up(first: bytes) -> None:
+    """Given an answer of a byte at a time, each well inside the socket's timeout, then the call ends all the same."""
+    target, over = dripping(first, b"2")
+    began = time.monotonic()
+    try:
+        with pytest.raises((OSError, http.client.HTTPException)):
+            post(target, b"{}", {}, timeout_s=0.5)
+        assert time.monotonic() - began < 5
+    finally:
+        over.set()
+
+
+def test_no_more_calls_are_reserved_than_can_be_made_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, float]] = []
+
+    def due(db: object, limit: int, *, reserve_s: float) -> list[Call]:
+        asked.append((limit, reserve_s))
+        return []
+
+    monkeypatch.setattr("db.outbox.due", due)
+    for timeout_s, reserve_s in ((10.0, 60.0), (2.0, 5.0)):
+        calls = Webhooks(cast(Database, None), Settings(webhook_timeout_s=timeout_s, webhook_reserve_s=reserve_s))
+        calls.deliver()
+        calls.close()
+    assert asked == [(3 * AT_ONCE, 60.0), (AT_ONCE, 5.0)]

@@ -295,6 +295,26 @@ def test_given_a_body_that_breaks_off_then_nothing_is_kept_and_the_server_goes_o
     assert submit(running)
 
 
+def test_given_clients_that_stop_in_the_middle_of_a_body_then_their_threads_are_free_again(tmp_path: Path) -> None:
+    """Given a server of two threads and two clients that vanished without a word, then a third is served soon."""
+    server = ApiServer(tmp_path, api_threads="2", client_silence_s="1")
+    host, port = server.url.removeprefix("http://").split(":")
+    vanished = [socket.create_connection((host, int(port))) for _ in range(2)]
+    try:
+        for one in vanished:
+            one.sendall(b"POST /v1/files HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n")  # nor do the headers end
+        time.sleep(0.5)
+        began = time.monotonic()
+        assert httpx.get(f"{server.url}/healthz", timeout=20).status_code == 200
+        assert time.monotonic() - began < 10
+        assert "a client stopped in the middle of a request; given up" in server.log.read_text()
+        assert "BlockingIOError" not in server.log.read_text()
+    finally:
+        for one in vanished:
+            one.close()
+        server.stop()
+
+
 def test_given_sigterm_while_requests_are_held_then_they_are_answered_and_all_ends_soon(running: Any) -> None:
     job = submit(running)
     answers: list[int] = []

@@ -1,0 +1,76 @@
+"""Settings that contradict one another are refused at the start, with a sentence that says which and why."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from jobs.settings import Settings, complaints
+
+ROOT = Path(__file__).parents[2]
+
+
+def refusal(**given: str) -> str:
+    with pytest.raises(ValidationError) as refused:
+        Settings.from_environment({f"MEDJOBS_{name}": value for name, value in given.items()})
+    return "\n".join(complaints(refused.value))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"RENEW_INFERENCE_S": "15"}, "MEDJOBS_RENEW_INFERENCE_S (15) must be below half of MEDJOBS_LEASE_INFERENCE_S"),
+        ({"LEASE_LONG_S": "20"}, "MEDJOBS_RENEW_LONG_S (15) must be below half of MEDJOBS_LEASE_LONG_S (20)"),
+        ({"HEARTBEAT_S": "10"}, "MEDJOBS_HEARTBEAT_S (10) must be below half of MEDJOBS_WORKER_DEAD_S (20)"),
+        ({"DRAIN_S": "4"}, "MEDJOBS_CONTROL_S (2) must be below half of MEDJOBS_DRAIN_S (4)"),
+        ({"DATABASE_WAIT_S": "40"}, "MEDJOBS_DATABASE_WAIT_S (40) must be below MEDJOBS_LEASE_INFERENCE_S (30)"),
+        (
+            {"DATABASE_WAIT_S": "130", "LEASE_INFERENCE_S": "900", "SILENT_S": "900"},
+            "MEDJOBS_DATABASE_WAIT_S (130) must be below MEDJOBS_LEASE_LONG_S (120)",
+        ),
+        ({"SILENT_S": "40"}, "MEDJOBS_DATABASE_WAIT_S (20) must be below half of MEDJOBS_SILENT_S (40)"),
+        ({"WEBHOOK_TIMEOUT_S": "30"}, "MEDJOBS_WEBHOOK_TIMEOUT_S (30) must be below half of MEDJOBS_WEBHOOK_RESERVE_S"),
+    ],
+)
+def test_times_that_contradict_one_another_are_refused_with_both_names(given: dict[str, str], said: str) -> None:
+    assert refusal(**given).startswith(said)
+    assert ": " in refusal(**given).removeprefix(said)  # and why
+
+
+def test_every_contradiction_is_named_at_once() -> None:
+    said = refusal(RENEW_INFERENCE_S="15", HEARTBEAT_S="10")
+    assert "MEDJOBS_RENEW_INFERENCE_S" in said
+    assert "MEDJOBS_HEARTBEAT_S" in said
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "inf", "nan", "soon"])
+def test_a_time_is_a_positive_number(value: str) -> None:
+    assert "MEDJOBS_LEASE_INFERENCE_S: " in refusal(LEASE_INFERENCE_S=value)
+
+
+def test_a_short_lease_shortens_the_wait_for_the_database_unless_that_is_set() -> None:
+    short = {"MEDJOBS_LEASE_INFERENCE_S": "3", "MEDJOBS_RENEW_INFERENCE_S": "1"}
+    assert Settings().database_wait_s == 20
+    assert Settings.from_environment(short).database_wait_s == 2
+    assert Settings.from_environment({**short, "MEDJOBS_DATABASE_WAIT_S": "1"}).database_wait_s == 1
+
+
+@pytest.mark.parametrize("service", [["api"], ["workers", "--devices", "cpu"], ["workers.keeper"]])
+def test_a_service_with_contradicting_settings_ends_at_once_and_says_which(tmp_path: Path, service: list[str]) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MEDJOBS_HOME": str(tmp_path), "MEDJOBS_HEARTBEAT_S": "60"}
+    ended = subprocess.run(
+        [sys.executable, "-P", "-m", *service],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode in (1, 2)
+    assert "MEDJOBS_HEARTBEAT_S (60) must be below half of MEDJOBS_WORKER_DEAD_S (20)" in ended.stderr
+    assert "Traceback" not in ended.stderr
