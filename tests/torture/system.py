@@ -52,6 +52,8 @@ SETTINGS = {
     "INFERENCE_THREADS": "16",
     "MAX_CRASHES": "3",
     "WEBHOOK_ALLOW": "127.0.0.0/8",
+    "WEBHOOK_TIMEOUT_S": "3",
+    "WEBHOOK_RESERVE_S": "8",
 }
 """Leases of seconds, so that a fault and its rescue fit into a minute; every ratio is about that of the defaults."""
 
