@@ -50,6 +50,6 @@ def _row(one: Verdict) -> str:
     other = len(one.violations) - sum(violation.sort in ("lost", "doubled") for violation in one.violations)
     cells = (
         one.title, one.dialect, one.injected, one.jobs, one.lost, one.doubled, other, recovery,
-        f"{one.messages:.2f}", f"{one.attempts:.2f}", f"{one.seconds:.0f}",
+        f"{one.messages:.2f}" if one.messages >= 0 else "-", f"{one.attempts:.2f}", f"{one.seconds:.0f}",
     )  # fmt: skip
     return f"| {' | '.join(map(str, cells))} |"

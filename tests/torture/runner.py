@@ -37,7 +37,7 @@ class Verdict:
     """Seconds from a kill until the job ran again; from the end of an outage until the next job began."""
 
     messages: float
-    """Messages that Redis got, per job."""
+    """Messages that Redis got, per job; below 0 where it was restarted, and had forgotten."""
 
     attempts: float
     """Attempts per job."""
@@ -150,7 +150,7 @@ class Torture:
     def _callbacks(self, entries: Sequence[Entry]) -> None:
         """Webhooks come a little later than the end; a keeper that died with one in hand gives it back later still."""
         ids = [entry.ids[0] for entry in entries if entry.ids and "callback_url" in entry.order.body]
-        self._until(lambda: all(self.ledger.calls.get(one) for one in ids), 75)
+        self._until(lambda: all(self.ledger.calls.get(one) for one in ids), 40)
 
     def _verdict(
         self, phase: Phase, entries: Sequence[Entry], messages: float, late: Sequence[str], seconds: float
