@@ -222,8 +222,8 @@ def _dispatch(module):
 def _app(module):
     connection = module._connection
 
-    def patched():
-        found = connection()
+    def patched(*args):
+        found = connection(*args)
         found["broker_transport_options"]["visibility_timeout"] = 2
         return found
 
