@@ -118,9 +118,11 @@ FULL = (
           of_twenty_seconds, most_messages=None, settle_s=240),
     Phase("zombies", "a worker stopped beyond its lease", faults.zombies, for_zombies, rate=4,
           most_messages=2.0),  # a frozen worker takes messages with it, as many as it has places
-    Phase("points", "death at each named step", faults.crash_points, everyday(1000, Mix(steps=5)), rate=18),
+    Phase("points", "death at each named step", faults.crash_points, everyday(1000, Mix(steps=2.5)), rate=18,
+          settle_s=240),
     Phase("database", "database away", faults.database_away, everyday(600, Mix()), rate=20),
-    Phase("poison", "an input that kills its process", faults.nothing, poisoned, rate=10, settle_s=180),
+    Phase("poison", "an input that kills its process", faults.nothing, poisoned, rate=10, settle_s=180,
+          most_messages=2.5),  # so does a dead one, and 31 of 32 jobs here have one beside them
     Phase("training", "long jobs killed, drained, cut off, cancelled", faults.long_jobs, everyday(24, LONG),
           rate=0.8, settle_s=240),
     Phase("api", "API processes killed", faults.kill_api, everyday(400, Mix()), rate=20, replays=0.3),
