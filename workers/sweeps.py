@@ -23,6 +23,9 @@ DAY_S = 86_400.0
 SEND_AT_ONCE = 1000
 """Messages in one round trip: Redis answers within a few milliseconds."""
 
+FRESH_S = 2.0
+"""A new job is the API's to announce: it does so at once, and notes it a moment later (a busy one, some moments)."""
+
 FOLDERS_AT_ONCE = 500
 """Job folders that one sweep compares with the database."""
 
@@ -41,7 +44,7 @@ class Sweeps:
 
     def send_unsent(self) -> None:
         """Committed and never sent: Redis was away, or the job came back to the queue, or its time has come."""
-        while messages := jobs.to_send(self._db, SEND_AT_ONCE, fresh_s=0.5):
+        while messages := jobs.to_send(self._db, SEND_AT_ONCE, fresh_s=FRESH_S):
             if self._send(messages) < SEND_AT_ONCE:
                 return
 

@@ -36,7 +36,7 @@ class Orders:
     """Orders from one seed: the same seed, the same orders."""
 
     def __init__(self, seed: int, callback_url: str) -> None:
-        self.rng = random.Random(seed)
+        self.seed, self.rng = seed, random.Random(seed)
         self._callback_url = callback_url
         self.files = [self.rng.randbytes(self.rng.randrange(20, 60_000)) for _ in range(CONTENTS)]
         self.numbers = ["".join(f"{self.rng.randrange(-999, 999) / 8}\n" for _ in range(6)).encode() for _ in range(16)]
@@ -87,7 +87,7 @@ class Orders:
         """A training that registers a version."""
         seed, steps = self.rng.randrange(2**31), self.rng.randint(*mix.steps_of)
         self._trainings += 1
-        name = f"trained-{self._trainings}"
+        name = f"trained-{self.seed}-{self._trainings}"
         params = {"steps": steps, "step_s": mix.step_s, "name": name}
         body = self._body(mix, kind="toy-train", seed=seed, params=params)
         item = {"factor": _sum(seed, steps), "steps": steps, "version": {"name": name, "version": 1}}
