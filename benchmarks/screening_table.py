@@ -31,7 +31,7 @@ def main() -> None:
             rows.add(frame(start, random.random(min(CHUNK, lines - start))))
         rows.flush()
         stages = [("collected", peak())]
-        ranking = table.rank(rows, ["active"], highest=True)
+        ranking = table.rank(rows, ["active"], True, Path(name))
         stages.append(("ranked", peak()))
         parquet, csv = table.write(rows, ranking, Path(name))
         stages.append(("written", peak()))
