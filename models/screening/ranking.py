@@ -12,7 +12,7 @@ import polars as pl
 _LINES = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
-PRAGMA cache_size = -16384;
+PRAGMA cache_size = -8192;
 CREATE TABLE line (place INTEGER PRIMARY KEY, molecule INTEGER, score REAL);
 """
 _ORDER = """
