@@ -9,13 +9,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from db import reading
 from models.catalogue import Catalogue
 from registry.shipped import import_shipped
 from tests.screening_data import smiles, version
 from tests.services.redis import RedisServer
 from tests.services.workers import Stack
 
-LINES = 6_000
+LINES = 12_000
 
 
 @pytest.fixture
@@ -52,9 +53,15 @@ def test_given_a_worker_killed_in_the_middle_of_a_file_then_the_job_goes_on_and_
 
     assert job.state == "succeeded", job.error
     assert len(job.attempts) == 2
+    logs = [event.data["message"] for event in reading.events(stack.db, job_id) if event.type == "log"]
+    (went_on,) = (message for message in logs if message.startswith("goes on after line"))
+    assert 0 < int(went_on.split()[4].rstrip(",")) < LINES
     table = pl.read_csv(io.BytesIO(stack.storage.read_artifact(job_id, job.fence, "table.csv")))
     assert sorted(table["line"]) == list(range(1, LINES + 1))
     assert table.filter(pl.col("error").is_not_null())["line"].to_list() == [8]
+    parquet = pl.read_parquet(io.BytesIO(stack.storage.read_artifact(job_id, job.fence, "table.parquet")))
+    assert parquet["line"].to_list() == table["line"].to_list()
+    assert parquet["given"].to_list() == [lines[line - 1].split()[0] for line in parquet["line"]]
     counts = stack.result(job_id)["provenance"]["counts"]
     assert counts["lines"] == LINES
     assert counts["failed"] == 1
