@@ -133,8 +133,9 @@ def whole_job(home: Path, lines: int) -> None:
     counts = result.result["provenance"]["counts"]
     check(storage.open_artifact(job.id, claim.fence, "table.parquet").name, lines)
     checkpoints = [size for size in saved if size]
+    peaks = ", ".join(f"{size} {stage}" for stage, size in stages.items())
     print(
-        f"{lines:9,d} lines: peak MiB {before} before, {', '.join(f'{size} {stage}' for stage, size in stages.items())}; "
+        f"{lines:9,d} lines: peak MiB {before} before, {peaks}; "
         f"{len(checkpoints)} checkpoints, {sum(checkpoints) / lines:.0f} bytes a line in all; "
         f"{counts['failed']} errors, {counts['copies']} copies; {took:.0f} s, {lines / took:.0f} /s",
         flush=True,
