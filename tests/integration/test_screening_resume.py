@@ -38,8 +38,9 @@ def test_given_a_worker_killed_in_the_middle_of_a_file_then_the_job_goes_on_and_
     lines[7] = "broken m7"
     given = stack.put("\n".join(lines).encode())
     new = stack.new(
-        [given], "screening", "long", params={"top": 5, "explain": False}, model_name="made-up", model_version=1
-    )
+        [given], "screening", "long", params={"top": 5, "explain": False}, model_name="made-up", model_version=1,
+        timeout_s=1800.0,
+    )  # fmt: skip
     stack.worker("long")
     stack.keeper()
     (job_id,) = stack.submit(new)
