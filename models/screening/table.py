@@ -77,10 +77,9 @@ class Ranking:
     copies: NDArray[np.int64]
 
 
-def rank(rows: Rows, targets: Sequence[str], highest: bool) -> Ranking:
-    """Rank every molecule by the mean probability of `targets`; ties stand in the order of their lines."""
+def rank(rows: Rows, names: Sequence[str], highest: bool) -> Ranking:
+    """Rank every molecule by the mean of the columns `names`; ties stand in the order of their lines."""
     score, key = np.full(rows.count, np.nan), np.zeros(rows.count, dtype=np.uint64)
-    names = [f"p {target}" for target in targets]
     for start, frame in rows.frames(["smiles", *names]):
         stretch = slice(start, start + len(frame))
         score[stretch] = frame.select(pl.mean_horizontal(names)).to_series().to_numpy()

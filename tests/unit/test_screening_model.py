@@ -18,16 +18,18 @@ from models.screening.domain import Domain
 from models.screening.ensemble import load
 from models.screening.lstm import SmilesLstm
 from models.screening.molecules import Molecule, from_smiles
+from models.screening.outcome import OUTCOMES, Scale
 from models.screening.mpnn import Mpnn
 from models.screening.recipes import Blend, Boosting
 from models.screening.spelling import Vocabulary
-from models.screening.tasks import masked_loss, mean_auc
+from models.screening.tasks import masked_loss
 from models.screening.trainer import train
 from models.training.session import Session
 from tests.screening_data import dataset, trained, version
 
 torch.set_num_threads(1)
 
+CLASSES = OUTCOMES["classes"]
 CAFFEINE, ASPIRIN = "Cn1cnc2c1c(=O)n(C)c(=O)n2C", "CC(=O)Oc1ccccc1C(=O)O"
 
 
@@ -87,23 +89,23 @@ def test_unmeasured_labels_have_no_part_in_the_loss() -> None:
     logits = torch.tensor([[0.3, -2.0], [1.0, 5.0]])
     labels = torch.tensor([[1.0, float("nan")], [0.0, 1.0]])
     p = torch.sigmoid(torch.tensor([0.3, 1.0, 5.0])).numpy()
-    assert float(masked_loss(logits, labels)) == pytest.approx(log_loss([1, 0, 1], p), rel=1e-5)
+    assert float(masked_loss(logits, labels, CLASSES)) == pytest.approx(log_loss([1, 0, 1], p), rel=1e-5)
 
 
 def test_the_mean_auc_is_that_of_the_targets_that_have_both_classes() -> None:
     labels = np.array([[1, 1, np.nan], [0, 1, 0], [1, 1, 1], [0, 1, 0]], dtype=np.float32)
     score = np.array([[0.4, 0, 0.1], [0.5, 1, 0.2], [0.9, 0, 0.9], [0.1, 1, 0.3]])
     first, third = roc_auc_score([1, 0, 1, 0], score[:, 0]), roc_auc_score([0, 1, 0], score[1:, 2])
-    assert mean_auc(labels, score) == pytest.approx((first + third) / 2)
+    assert CLASSES.mean_figure(labels, score) == pytest.approx((first + third) / 2)
 
 
 def test_a_part_that_knows_nothing_gets_no_weight_and_the_blend_is_calibrated() -> None:
     random = np.random.default_rng(0)
     y = (random.random((400, 1)) < 0.3).astype(np.float32)
     good, noise = (2 * y - 1) * 3 + random.normal(0, 3, y.shape), random.normal(0, 3, y.shape)
-    found = blending.fit(np.stack([good, noise]), y)
+    found = blending.fit(np.stack([good, noise]), y, CLASSES, Scale.none(1))
     assert found.weights[0] >= 0.9
-    p = found.probability(np.stack([good, noise]))
+    p = found.answer(np.stack([good, noise]))
     assert abs(float(p.mean() - y.mean())) < 0.01
 
 
@@ -118,7 +120,7 @@ def test_trees_survive_being_packed() -> None:
     molecules = read(*(f"{'C' * n}{end}" for n in range(1, 31) for end in ("O", "N")))
     labels = np.array([[float(n % 2), 1.0] for n in range(60)], dtype=np.float32)
     table = features.table(molecules)
-    texts = boosting.fit(table, labels, Boosting(rounds=10, least_in_leaf=2), seed=1)
+    texts = boosting.fit(table, labels, Boosting(rounds=10, least_in_leaf=2), 1, CLASSES)
     assert texts[1] == "", "a target of one class cannot be learnt"
     first, again = boosting.Trees(texts)(table), boosting.Trees(boosting.unpack(boosting.pack(texts)))(table)
     assert np.array_equal(first, again)
@@ -143,7 +145,7 @@ def test_copies_are_folded_and_where_they_disagree_nobody_is_believed() -> None:
     data = MoleculeSet(
         split=np.zeros(6, np.uint8), key=np.arange(6, dtype=np.uint64), smiles=smiles, labels=labels, targets=("a", "b")
     )
-    found = preparing.fold(preparing.read(data, TRAIN))
+    found = preparing.fold(preparing.read(data, TRAIN), CLASSES)
     assert [one.canonical for one in found.molecules] == ["CCO", "CCN"]
     assert np.array_equal(found.labels, [[1, 0], [nan, 1]], equal_nan=True)
     assert (found.folded, found.contradicted) == (3, 2)
@@ -153,10 +155,10 @@ def test_a_trained_version_read_from_its_files_gives_the_figures_of_its_card(tmp
     made, data = trained(2), dataset(2)
     ensemble = load(version(tmp_path, 2))
     rows = data.part(TEST)
-    p = ensemble.answer([from_smiles(data.smiles[row]) for row in rows]).probability
+    p = ensemble.answer([from_smiles(data.smiles[row]) for row in rows]).value
     test = made.manifest["metrics"]["test"]
     assert test["n"] == len(rows)
-    assert test["mean_auc"]["value"] == pytest.approx(mean_auc(data.labels[rows], p), abs=1e-3)
+    assert test["mean_auc"]["value"] == pytest.approx(CLASSES.mean_figure(data.labels[rows], p), abs=1e-3)
     assert test["mean_auc"]["value"] > 0.9
     known = ~np.isnan(data.labels[rows])
     kept = Cases.read(made.files["cases.npz"])

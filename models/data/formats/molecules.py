@@ -38,7 +38,8 @@ def read(files: Sequence[Path], options: MoleculesOptions, notes: Notes | None =
         split = np.zeros(len(canonical), dtype=np.uint8)
         split[good] = scaffolds.parts([text for text in canonical if text is not None])
     else:
-        split = declared.parts(table, options.split, [text or "" for text in canonical], problems)
+        salt = f"{options.split_seed} " if options.split_seed else ""
+        split = declared.parts(table, options.split, [salt + (text or "") for text in canonical], problems)
     problems.check()
     _tell(table, good, notes)
     if not good.any():
@@ -48,7 +49,10 @@ def read(files: Sequence[Path], options: MoleculesOptions, notes: Notes | None =
     _tell_copies(kept, labels, notes)
     written = tuple(text for text, fine in zip(smiles.to_list(), good, strict=True) if fine)
     keys = splitting.unique_keys([text.encode() for text in written], split, *labels.T)
-    return MoleculeSet(split=split, key=keys, smiles=written, labels=labels, targets=options.targets)
+    return MoleculeSet(
+        split=split, key=keys, smiles=written, labels=labels, targets=options.targets,
+        numbers=options.values == "numbers", units=tuple(options.units.get(name, "") for name in options.targets),
+    )  # fmt: skip
 
 
 def _canonical(smiles: Sequence[str]) -> list[str | None]:
