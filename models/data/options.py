@@ -91,7 +91,6 @@ class MoleculesOptions(Options):
     split_by: Literal["molecule", "scaffold"] = Field(
         default="molecule", description="Without a column: by each molecule's hash, or by Bemis-Murcko scaffold."
     )
-    split_seed: int = Field(default=0, ge=0, description="By hash: another number, another random split.")
     values: Literal["classes", "numbers"] = Field(
         default="classes", description="What the targets are: classes of 0 and 1, or measurements."
     )

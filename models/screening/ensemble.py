@@ -47,8 +47,8 @@ class Answer:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Member s of every part was trained with seed s. `units`: of each target, or none; `views`: spellings that the LSTM
-    averages; `half`: as of an `Answer`."""
+    """Member s of every part was trained with seed s. `units`: of each target, or none; `views`: spellings that the
+    LSTM averages; `half`: as of an `Answer`."""
 
     targets: tuple[str, ...]
     parts: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What each atom adds: the change of a molecule's log odds, or of its number, when the atom is hidden; and the picture."""
+"""What each atom adds: the change of a molecule's log odds, or of its number, when the atom is hidden. Also drawn."""
 
 from __future__ import annotations
 

@@ -97,14 +97,14 @@ class ScreeningItem(BaseModel):
     copies: int = Field(ge=1, description="Lines that hold this molecule.")
     atom_weights: list[float] | None = Field(
         default=None,
-        description="Per heavy atom in the order of `smiles`: what the log odds of the ranked target, or its number, lose "
-        "when the atom is hidden. Evidence for the model's output, not a cause.",
+        description="Per heavy atom in the order of `smiles`: what the log odds of the ranked target, or its number, "
+        "lose when the atom is hidden. Evidence for the model's output, not a cause.",
     )
 
 
 KIND = Kind(
     name="screening",
-    summary="Molecules to a ranked table of probabilities or numbers, each with spread, applicability and atom contributions.",
+    summary="Molecules to a ranked table of probabilities or numbers, with spread, nearness and atom contributions.",
     params=ScreeningParams,
     item=ScreeningItem,
     data=MoleculeData,

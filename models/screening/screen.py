@@ -20,8 +20,8 @@ import torch
 from jobs.errors import AllItemsFailed, InputError, LimitExceeded, ModelUnusable
 from jobs.predicting import ModelVersion, NewArtifact
 from jobs.running import Finished, Stop, Work
-from models.screening import ensemble as ensembles
 from models.screening import columns, explaining, reading, table
+from models.screening import ensemble as ensembles
 from models.screening.ensemble import Ensemble
 from models.screening.kind import MOST_LINES, ScreeningParams
 from models.screening.molecules import from_smiles

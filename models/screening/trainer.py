@@ -57,7 +57,7 @@ def _named(targets: tuple[str, ...]) -> str:
 
 
 def _enough(data: MoleculeSet) -> None:
-    """One target at least must tell something on both sides; targets that are no classes must be declared as numbers."""
+    """One target at least must tell something on both sides; what is no class must be declared as a number."""
     known = data.labels[~np.isnan(data.labels)]
     if not data.numbers and not np.isin(known, (0, 1)).all():
         raise DatasetInvalid(

@@ -18,8 +18,8 @@ from models.screening.domain import Domain
 from models.screening.ensemble import load
 from models.screening.lstm import SmilesLstm
 from models.screening.molecules import Molecule, from_smiles
-from models.screening.outcome import OUTCOMES, Scale
 from models.screening.mpnn import Mpnn
+from models.screening.outcome import OUTCOMES, Scale
 from models.screening.recipes import Blend, Boosting
 from models.screening.spelling import Vocabulary
 from models.screening.tasks import masked_loss

@@ -38,8 +38,7 @@ def read(files: Sequence[Path], options: MoleculesOptions, notes: Notes | None =
         split = np.zeros(len(canonical), dtype=np.uint8)
         split[good] = scaffolds.parts([text for text in canonical if text is not None])
     else:
-        salt = f"{options.split_seed} " if options.split_seed else ""
-        split = declared.parts(table, options.split, [salt + (text or "") for text in canonical], problems)
+        split = declared.parts(table, options.split, [text or "" for text in canonical], problems)
     problems.check()
     _tell(table, good, notes)
     if not good.any():
