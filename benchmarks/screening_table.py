@@ -1,68 +1,174 @@
-"""`python -m benchmarks.screening_table LINES`: memory and time of a screening's table alone, by number of lines.
+"""`python -m benchmarks.screening_table`: memory of a whole screening job by its number of lines.
 
-Rows as a screening makes them, without the model: collected, ranked, written. Run it once per size: the peak is the
-process's.
+A job of 10,000, of 100,000 and of a million lines, each in a process of its own, as the long worker's child runs it
+(workers/longtask.py, on SQLite and a local folder): the file is fetched and read, its lines go through RDKit and the
+alerts, rows are collected, saved in checkpoints, ranked and written, tables are stored, the result is committed. Only
+the model is a stand-in, whose answer is a number made of the SMILES: a true one would take hours and the same memory.
+With `--text` lines do not go through RDKit either: a SMILES is taken for what it says, and has no alerts.
+Every 1,000th line cannot be read, every 500th has the molecule of the line before. At the end the stored table is
+checked: each line once.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import resource
+import socket
+import subprocess
+import sys
 import tempfile
 import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
+import torch
+from numpy.typing import NDArray
 
-from models.screening import table
-from models.screening.screen import CHUNK
+from benchmarks.molecules import made_up
+from db import callers, files, jobs, reading, schema, workers
+from db.engine import Database
+from db.records import NewJob
+from db.workers import Worker
+from jobs.errors import JobError, NotAMolecule
+from jobs.ids import new_id
+from jobs.settings import Settings
+from models.catalogue import catalogue
+from models.screening import scoring, screen
+from models.screening.ensemble import Answer
+from models.screening.molecules import Molecule
+from models.screening.reading import Entry
+from registry.shipped import import_shipped
+from storage.disk import Disk
+from storage.files import Storage
+from workers import longtask
+from workers.work import Bound
+
+WORKER, MODEL = "bench:0", "blood-brain-barrier"
+SIZES = (10_000, 100_000, 1_000_000)
+
+
+class StandIn:
+    """What the runner asks of an ensemble, answered from the checksum of each SMILES."""
+
+    targets, device, limit = ("BBBP",), "cpu", 0.5
+
+    def answer(self, molecules: Sequence[Molecule]) -> Answer:
+        """A probability for each, (N, 1)."""
+        found = self.nearest(molecules)[:, None]
+        return Answer(found, found / 10)
+
+    @property
+    def domain(self) -> StandIn:
+        """The same."""
+        return self
+
+    def nearest(self, molecules: Sequence[Molecule]) -> NDArray[np.float64]:
+        """A similarity for each, (N,)."""
+        return np.array([zlib.crc32(one.canonical.encode()) % 1_000_003 / 1_000_003 for one in molecules])
 
 
 def main() -> None:
-    """Print the peak after each stage, and bytes a line of each file."""
+    """Print a line for each size."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.screening_table", description=__doc__)
-    parser.add_argument("lines", type=int, nargs="?", default=1_000_000)
-    lines = parser.parse_args().lines
-    random = np.random.default_rng(0)
-    with tempfile.TemporaryDirectory() as name:
-        began, rows = time.monotonic(), table.Rows(Path(name))
-        for start in range(0, lines, CHUNK):
-            rows.add(frame(start, random.random(min(CHUNK, lines - start))))
-        rows.flush()
-        stages = [("collected", peak())]
-        ranking = table.rank(rows, ["active"], highest=True)
-        stages.append(("ranked", peak()))
-        parquet, csv = table.write(rows, ranking, Path(name))
-        stages.append(("written", peak()))
-        packed = sum(path.stat().st_size for path in rows.files)
-        sizes = {"rows": packed, "parquet": parquet.stat().st_size, "csv": csv.stat().st_size}
-    shown = ", ".join(f"{stage} {mebi} MiB" for stage, mebi in stages)
-    each = ", ".join(f"{what} {size / lines:.0f}" for what, size in sizes.items())
-    print(f"{lines} lines: peak {shown}; bytes a line: {each}; {time.monotonic() - began:.0f} s")
+    parser.add_argument("sizes", type=int, nargs="*", default=SIZES, help="lines (default %(default)s)")
+    parser.add_argument("--here", action="store_true", help="in this process, whose peak is shown: one size alone")
+    parser.add_argument("--text", action="store_true", help="leave RDKit out as well")
+    parser.add_argument("--every", type=float, default=screen.EVERY_S, help="s between checkpoints (%(default)s)")
+    chosen = parser.parse_args()
+    if chosen.here:
+        torch.set_num_threads(1)
+        screen.EVERY_S = chosen.every
+        if chosen.text:
+            scoring.molecule = taken
+            scoring.alerts.pains = cast(Any, lambda molecule: [])
+            scoring.alerts.lipinski_violations = cast(Any, lambda molecule: 0)
+        with tempfile.TemporaryDirectory() as folder:
+            whole_job(Path(folder), *chosen.sizes)
+        return
+    for size in chosen.sizes:
+        command = ["benchmarks.screening_table", str(size), "--here", "--every", str(chosen.every)]
+        command += ["--text"] * chosen.text
+        subprocess.run([sys.executable, "-m", *command], check=True)
 
 
-def frame(start: int, p: np.ndarray[tuple[int], np.dtype[np.float64]]) -> pl.DataFrame:
-    """Rows of different molecules with probabilities (N,)."""
-    count = len(p)
-    smiles = [f"FC(F)(F)CN{'C' * (n % 16)}c1ccc2[nH]ccc2c1CC{n}" for n in range(start, start + count)]
-    return pl.DataFrame(
-        {
-            "input": pl.Series([0] * count, dtype=pl.Int32),
-            "line": pl.Series(range(start + 1, start + count + 1), dtype=pl.Int32),
-            "name": [f"m{n}" for n in range(start, start + count)],
-            "given": smiles,
-            "smiles": smiles,
-            "salts_stripped": [False] * count,
-            "error": pl.Series([None] * count, dtype=pl.String),
-            "p active": p.round(6),
-            "spread active": (p / 9).round(6),
-            "nearest_tanimoto": (p / 2).round(4),
-            "in_domain": p > 0.5,
-            "pains": [""] * count,
-            "lipinski_violations": pl.Series([0] * count, dtype=pl.Int8),
-        }
+def taken(entry: Entry) -> Molecule | JobError:
+    """A molecule of the text alone."""
+    return NotAMolecule() if entry.smiles.endswith("(") else Molecule(entry.smiles, None)
+
+
+def whole_job(home: Path, lines: int) -> None:
+    """One job from its file to its committed result."""
+    settings = Settings(home=home)
+    schema.upgrade(settings.database)
+    db, storage = Database(settings.database, pool_size=4), Storage(settings.storage, home / "cache")
+    import_shipped(db, storage)
+    workers.register(db, Worker(WORKER, socket.gethostname(), os.getpid(), "long", "cpu"))
+    owner = callers.caller_id(db, "bench")
+    stored = storage.put(text(lines), 1 << 30)
+    files.add(db, owner, stored.digest, stored.size, "text/plain")
+    job = NewJob(
+        new_id(), owner, "screening", "long", MODEL, catalogue().resolve(MODEL).version, [stored.digest],
+        [stored.digest], {"explain": False}, timeout_s=86_400.0,
+    )  # fmt: skip
+    jobs.insert(db, [job], max_queued=1)
+    (claim,) = jobs.claim(db, [job.id], WORKER, settings.lease_long_s, "long")
+    os.environ[longtask.DEVICE] = "cpu"
+    screen.ensembles.load = cast(Any, lambda version, device: StandIn())
+    saved: list[int] = []
+    Disk.write_many = counted(Disk.write_many, saved)  # type: ignore[method-assign]
+    (home / "scratch" / "attempt").mkdir(parents=True)
+    began, before = time.monotonic(), peak()
+    longtask._run(Bound(db, settings, claim, WORKER), home / "scratch" / "attempt")
+    took, after = time.monotonic() - began, peak()
+    result = reading.result(db, job.id)
+    assert result is not None
+    counts = result.result["provenance"]["counts"]
+    check(storage.open_artifact(job.id, claim.fence, "table.parquet").name, lines)
+    checkpoints = [size for size in saved if size]
+    print(
+        f"{lines:9,d} lines: peak {after} MiB ({before} before the job); {len(checkpoints)} checkpoints, "
+        f"{sum(checkpoints) / lines:.0f} bytes a line in all, the largest {max(checkpoints, default=0) >> 10} KiB; "
+        f"{counts['failed']} errors, {counts['copies']} copies; {took:.0f} s, {lines / took:.0f} /s",
+        flush=True,
     )
+    db.close()
+
+
+def text(lines: int) -> Iterator[bytes]:
+    """The file, a line at a time."""
+    before = ""
+    for n, smiles in enumerate(made_up(lines), start=1):
+        one = "broken(" if n % 1000 == 0 else before if n % 500 == 0 else smiles
+        yield f"{one} m{n}\n".encode()
+        before = smiles
+
+
+def counted(write: Callable[..., None], saved: list[int]) -> Callable[..., None]:
+    """Notes the bytes of segments and manifest of each checkpoint."""
+
+    def counting(disk: Disk, given: dict[str, bytes | Path]) -> None:
+        names = [name for name in given if "/checkpoints/" in name]
+        size = sum(one.stat().st_size if isinstance(one, Path) else len(one) for one in map(given.__getitem__, names))
+        if any(name.endswith("manifest.json") for name in names):
+            saved[-1] += size
+        elif names:
+            saved.append(size)
+        write(disk, given)
+
+    return counting
+
+
+def check(table: str, lines: int) -> None:
+    """Every line stands in the table once; raises AssertionError."""
+    found = pl.read_parquet(table, columns=["line", "rank", "error"])
+    assert found["line"].sort().equals(pl.Series("line", range(1, lines + 1), dtype=pl.Int32))
+    assert found["error"].drop_nulls().len() == lines // 1000 == found["rank"].null_count()
+    assert found["rank"].drop_nulls().is_sorted()
 
 
 def peak() -> int:

@@ -37,12 +37,24 @@ class Source:
 
 @dataclass(frozen=True)
 class NewArtifact:
-    """A file that an item or a job made. `name` is unique within the job and safe in a URL."""
+    """A file that an item or a job made. `name` is unique within the job and safe in a URL.
+
+    `content`: its bytes, or where it is large a file of the attempt's scratch folder, which is never held in memory.
+    """
 
     name: str
     media_type: str
-    content: bytes = field(repr=False)
+    content: bytes | Path = field(repr=False)
     item: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.content.stat().st_size if isinstance(self.content, Path) else len(self.content)
+
+    def read(self) -> bytes:
+        """All of its bytes."""
+        return self.content.read_bytes() if isinstance(self.content, Path) else self.content
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,15 +29,20 @@ class Stop(Exception):
 class Checkpoints(Protocol):
     """Checkpoints of one job: written under this attempt's fence, read from the newest valid one of any attempt."""
 
-    def save(self, files: dict[str, bytes], manifest: dict[str, Any]) -> None:
+    def save(self, files: dict[str, bytes], manifest: dict[str, Any], segments: Sequence[Path] = ()) -> None:
         """Store the files, then the manifest with their checksums; resets the job's crash count.
 
+        `segments`: all files of a work that grows, in order, each with a name of its own and never changed again. Those
+        that the checkpoint before has, or the one that was gone on from, are not written anew.
         Raises `StorageUnavailable` or `DatabaseUnavailable` where it could not; whether the work can go on without is
         the caller's to know.
         """
 
     def newest(self) -> tuple[dict[str, bytes], dict[str, Any]] | None:
-        """The newest checkpoint whose checksums hold, or None."""
+        """The newest checkpoint whose checksums hold, those of its segments too, or None."""
+
+    def segments(self, folder: Path) -> list[Path]:
+        """Go on from what `newest` gave: copies of its segments in `folder`, in order; the next `save` adds to them."""
 
 
 class Work(Protocol):

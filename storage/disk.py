@@ -54,8 +54,9 @@ class Disk:
             temporary.replace(target)
             _sync_folders({target.parent, *made})
 
-    def write_many(self, files: Mapping[str, bytes]) -> None:
-        """Publish many small files: every file is synced, each folder once, after all renames in it."""
+    def write_many(self, files: Mapping[str, bytes | Path]) -> None:
+        """Publish many files, of bytes or copied from a local file: each is synced, each folder once, after all renames
+        in it."""
         moved: list[tuple[Path, Path]] = []
         folders: set[Path] = set()
         try:
@@ -176,9 +177,13 @@ def _make_folders(folder: Path) -> Sequence[Path]:
     return [one.parent for one in missing]
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(path: Path, content: bytes | Path) -> None:
     with path.open("xb") as stream:
-        stream.write(content)
+        if isinstance(content, bytes):
+            stream.write(content)
+            return
+        with content.open("rb") as source:
+            shutil.copyfileobj(source, stream, 1 << 20)
 
 
 def _sync(path: Path) -> None:

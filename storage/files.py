@@ -88,12 +88,15 @@ class Storage:
 
     # -- artifacts, by job and fence ------------------------------------------------------------------------------
 
-    def put_artifact(self, job_id: str, fence: int, name: str, content: bytes) -> None:
+    def put_artifact(self, job_id: str, fence: int, name: str, content: bytes | Path) -> None:
         """Write one artifact of an attempt, durable when this returns."""
         self.put_artifacts([(job_id, fence, name, content)])
 
-    def put_artifacts(self, artifacts: Sequence[tuple[str, int, str, bytes]]) -> None:
-        """Write many (job, fence, name, content), all durable when this returns. Raises `BadName` before any write."""
+    def put_artifacts(self, artifacts: Sequence[tuple[str, int, str, bytes | Path]]) -> None:
+        """Write many (job, fence, name, content), all durable when this returns. Raises `BadName` before any write.
+
+        A content that is a local file is copied from there in pieces.
+        """
         if artifacts:
             self._place.write_many({names.artifact(job, fence, name): body for job, fence, name, body in artifacts})
 
@@ -110,13 +113,15 @@ class Storage:
             raise FileNotFoundError(str(error)) from error
 
     def delete_job(self, job_id: str, keep_fence: int | None = None) -> None:
-        """Delete what attempts of a job wrote: all of it, or all but what stands under `keep_fence`."""
+        """Delete what attempts of a job wrote: all of it, or all but the artifacts that stand under `keep_fence`."""
         if keep_fence is None:
             self._place.delete_tree(names.job(job_id))
             return
         for fence in self.fences(job_id):
             if fence != keep_fence:
                 self._place.delete_tree(names.attempt(job_id, fence))
+            else:
+                self._place.delete_tree(names.checkpoints(job_id, fence))
 
     def fences(self, job_id: str) -> list[int]:
         """The fences under which attempts of a job wrote something, rising."""

@@ -15,6 +15,7 @@ DEPTH = 6
 
 BLOBS = "blobs"
 JOBS = "jobs"
+CHECKPOINTS = "checkpoints"
 
 
 def blob(digest: str) -> str:
@@ -35,6 +36,11 @@ def attempt(job_id: str, fence: int) -> str:
     if fence < 1:
         raise BadName("A fence under which files are written is at least 1.")
     return f"{job(job_id)}/{int(fence)}"
+
+
+def checkpoints(job_id: str, fence: int) -> str:
+    """`jobs/<job>/<fence>/checkpoints`."""
+    return f"{attempt(job_id, fence)}/{CHECKPOINTS}"
 
 
 def artifact(job_id: str, fence: int, name: str) -> str:

@@ -52,10 +52,15 @@ class Remote:
         with named(self.place):
             self._fs.put_file(str(temporary), self._full(path))
 
-    def write_many(self, files: Mapping[str, bytes]) -> None:
-        """Upload many small files."""
+    def write_many(self, files: Mapping[str, bytes | Path]) -> None:
+        """Upload many files: bytes all at once, local files one after the other, in parts where the store has them."""
+        small = {self._full(path): content for path, content in files.items() if isinstance(content, bytes)}
         with named(self.place):
-            self._fs.pipe({self._full(path): content for path, content in files.items()})
+            if small:
+                self._fs.pipe(small)
+            for path, content in files.items():
+                if isinstance(content, Path):
+                    self._fs.put_file(str(content), self._full(path))
 
     def open(self, path: str) -> BinaryIO:
         """Read a file; raises FileNotFoundError."""

@@ -212,7 +212,7 @@ class Line:
                 self._give_up(attempt, coded)
             return
         for attempt, file in files:
-            attempt.artifacts.append(StoredArtifact(file.name, file.media_type, len(file.content), file.item))
+            attempt.artifacts.append(StoredArtifact(file.name, file.media_type, file.size, file.item))
 
     # -- complete (a hand composes, workers/ending.py commits) --------------------------------------------------------
 

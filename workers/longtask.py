@@ -185,7 +185,7 @@ def _complete(bound: Bound, storage: Storage, watch: Watch, used: Used | None, f
     made = register(bound, storage, finished.version) if finished.version is not None else None
     items = made.named_in(finished.items) if made is not None else finished.items
     storage.put_artifacts([(claim.id, claim.fence, file.name, file.content) for file in finished.artifacts])
-    files = [StoredArtifact(f.name, f.media_type, len(f.content), f.item) for f in finished.artifacts]
+    files = [StoredArtifact(f.name, f.media_type, f.size, f.item) for f in finished.artifacts]
     origin = provenance(claim, used, bound.worker_id, {"device": inside(os.environ[DEVICE])[0], **finished.provenance})
     body = result(claim, items, files, list(finished.warnings), origin)
     if made is not None and made.row is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,9 +42,9 @@ class FencedCheckpoints:
         self._stored = stored
         self._work = work
 
-    def save(self, files: dict[str, bytes], manifest: dict[str, Any]) -> None:
+    def save(self, files: dict[str, bytes], manifest: dict[str, Any], segments: Sequence[Path] = ()) -> None:
         """Store, then reset the crash count; raises `Stop` where the job is no longer ours."""
-        self._stored.save(files, manifest)
+        self._stored.save(files, manifest, segments)
         claim = self._bound.claim
         if not jobs.checkpointed(self._bound.db, claim.id, claim.fence):
             self._work.stop(LOST)
@@ -53,6 +53,10 @@ class FencedCheckpoints:
     def newest(self) -> tuple[dict[str, bytes], dict[str, Any]] | None:
         """The newest checkpoint whose checksums hold, of this or an earlier attempt."""
         return self._stored.newest()
+
+    def segments(self, folder: Path) -> list[Path]:
+        """Copies of that checkpoint's segments."""
+        return self._stored.segments(folder)
 
 
 class LongWork:

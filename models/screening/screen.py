@@ -9,6 +9,7 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
 import lightgbm
@@ -38,7 +39,8 @@ EVERY_S, SHARE = 10.0, 0.05
 MOST_ERRORS = 100
 """Lines named in the result that could not be read; the table has all of them."""
 
-VERSION = 1
+VERSION = 2
+"""Of what a checkpoint holds."""
 
 
 def run(work: Work) -> Finished:
@@ -56,16 +58,19 @@ def run(work: Work) -> Finished:
         first = screening.errors[0]["error"]["detail"] if screening.errors else "There is no line."
         raise AllItemsFailed(f"No line has a score: {_summary(screening.codes)} The first: {first}")
     work.progress(1.0, "ranking", f"{rows.count} lines")
-    ranking = table.rank(rows, [columns.name(ensemble, one) for one in ranked_by], params.order == "highest")
-    parquet, csv = table.write(rows, ranking, work.folder)
+    names = [columns.name(ensemble, one) for one in ranked_by]
+    with closing(table.rank(rows, names, params.order == "highest", work.folder)) as ranking:
+        work.progress(1.0, "writing", f"{rows.count} lines")
+        parquet, csv = table.write(rows, ranking, work.folder)
+        best = table.top(rows, ranking, params.top)
     work.step()
-    items, pictures = _items(work, params, ensemble, table.top(rows, ranking, params.top), ranked_by)
+    items, pictures = _items(work, params, ensemble, best, ranked_by)
     artifacts = (
-        NewArtifact("table.csv", "text/csv", csv.read_bytes()),
-        NewArtifact("table.parquet", "application/vnd.apache.parquet", parquet.read_bytes()),
+        NewArtifact("table.csv", "text/csv", csv),
+        NewArtifact("table.parquet", "application/vnd.apache.parquet", parquet),
         *pictures,
     )
-    counts = {"lines": rows.count, "molecules": int(ranking.rank.max()), "copies": int(ranking.copy.sum())}
+    counts = {"lines": rows.count, "molecules": ranking.molecules, "copies": ranking.copies}
     facts = {"counts": {**counts, "failed": screening.failed, "errors": dict(sorted(screening.codes.items()))}}
     return Finished(
         [*items, *screening.errors], artifacts, {**_provenance(ensemble), **facts}, None, screening.warnings
@@ -84,8 +89,8 @@ class Screening:
         self._saved_at, self._pause_s = time.monotonic(), EVERY_S
         found = work.checkpoints.newest()
         if found is not None and found[1].get("version") == VERSION:
-            files, said = found
-            self.rows.restore([files[name] for name in said["files"]], said["rows"])
+            _, said = found
+            self.rows.restore(work.checkpoints.segments(work.folder), said["rows"])
             self.codes, self.errors = Counter(said["codes"]), said["errors"]
             work.log(f"goes on after line {self.rows.count}, from a checkpoint")
 
@@ -154,9 +159,8 @@ class Screening:
         """Everything scored so far. The pause grows with what a checkpoint costs."""
         began = time.monotonic()
         self.rows.flush()
-        files = {path.name: path.read_bytes() for path in self.rows.files}
-        said = {"version": VERSION, "files": list(files), "rows": self.rows.count, "codes": dict(self.codes)}
-        self.work.checkpoints.save(files, {**said, "errors": self.errors})
+        said = {"version": VERSION, "rows": self.rows.count, "codes": dict(self.codes), "errors": self.errors}
+        self.work.checkpoints.save({}, said, self.rows.files)
         self._saved_at = time.monotonic()
         self._pause_s = max(EVERY_S, (self._saved_at - began) / SHARE)
 

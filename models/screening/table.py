@@ -1,30 +1,29 @@
 """The table of a job: rows collected in files of the scratch folder, ranked at the end, written as Parquet and CSV.
 
-What is in memory at once is a file of rows or a stretch of the ranking, and three numbers for each line.
+What is in memory at once is a block of rows, whatever their number.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
+
+from models.screening.ranking import Ranking
 
 ROWS = 8192
 """Rows of one file."""
 
-STRETCH = 65_536
-"""Rows of the ranking that are sorted at once."""
+BLOCK = 16_384
+"""Rows that are put in order at once."""
 
 FIRST = ("rank", "input", "line", "name", "smiles")
 """Columns that stand first in the table."""
 
 
 class Rows:
-    """Rows in the order in which they were read, in numbered files of a folder."""
+    """Rows in the order in which they were read, in numbered files of a folder, which never change."""
 
     def __init__(self, folder: Path) -> None:
         """`folder` is this attempt's own."""
@@ -32,11 +31,9 @@ class Rows:
         self.files: list[Path] = []
         self.count = 0
 
-    def restore(self, contents: Sequence[bytes], count: int) -> None:
-        """Take up the files of an earlier attempt, `count` rows in all."""
-        for content in contents:
-            self._next().write_bytes(content)
-        self.count = count
+    def restore(self, files: Sequence[Path], count: int) -> None:
+        """Take up the files of an earlier attempt, which lie in the folder, `count` rows in all."""
+        self.files, self.count = list(files), count
 
     def add(self, frame: pl.DataFrame) -> None:
         """Append rows."""
@@ -48,95 +45,69 @@ class Rows:
     def flush(self) -> None:
         """Write what is held."""
         if self._held:
-            pl.concat(self._held).write_parquet(self._next(), compression="zstd")
+            self.files.append(self._folder / f"rows-{len(self.files):05d}.parquet")
+            pl.concat(self._held).write_parquet(self.files[-1], compression="zstd")
             self._held = []
 
     def frames(self, columns: Sequence[str] | None = None) -> Iterator[tuple[int, pl.DataFrame]]:
-        """Each file's rows with the number of the first."""
-        start = 0
+        """All rows in blocks, each with the place of its first."""
+        start, held = 0, list[pl.DataFrame]()
         for path in self.files:
-            frame = pl.read_parquet(path, columns=None if columns is None else list(columns))
-            yield start, frame
-            start += len(frame)
-
-    def _next(self) -> Path:
-        path = self._folder / f"rows-{len(self.files):05d}.parquet"
-        self.files.append(path)
-        return path
+            held.append(pl.read_parquet(path, columns=None if columns is None else list(columns), memory_map=False))
+            if sum(map(len, held)) >= BLOCK or path is self.files[-1]:
+                block = pl.concat(held)
+                held = []
+                yield start, block
+                start += len(block)
 
 
-@dataclass(frozen=True)
-class Ranking:
-    """Of N rows: `rank` from 1, that of the molecule, 0 for an error; `copy`: the molecule stands earlier already;
-    `position` in the table; `copies`: of each row's molecule.
-    """
-
-    rank: NDArray[np.int64]
-    copy: NDArray[np.bool_]
-    position: NDArray[np.int64]
-    copies: NDArray[np.int64]
-
-
-def rank(rows: Rows, names: Sequence[str], highest: bool) -> Ranking:
+def rank(rows: Rows, names: Sequence[str], highest: bool, folder: Path) -> Ranking:
     """Rank every molecule by the mean of the columns `names`; ties stand in the order of their lines."""
-    score, key = np.full(rows.count, np.nan), np.zeros(rows.count, dtype=np.uint64)
-    for start, frame in rows.frames(["smiles", *names]):
-        stretch = slice(start, start + len(frame))
-        score[stretch] = frame.select(pl.mean_horizontal(names)).to_series().to_numpy()
-        key[stretch] = frame["smiles"].hash(seed=0).to_numpy()
-    good = np.flatnonzero(~np.isnan(score))
-    _, first, place, counts = np.unique(key[good], return_index=True, return_inverse=True, return_counts=True)
-    value = score[good[first]]
-    order = np.lexsort((good[first], -value if highest else value))
-    of_molecule = np.empty(len(first), dtype=np.int64)
-    of_molecule[order] = np.arange(1, len(first) + 1)
-    found, copies = np.zeros(rows.count, dtype=np.int64), np.zeros(rows.count, dtype=np.int64)
-    found[good], copies[good] = of_molecule[place], counts[place]
-    copy = np.zeros(rows.count, dtype=np.bool_)
-    copy[good] = good != good[first][place]
-    position = np.empty(rows.count, dtype=np.int64)
-    position[np.lexsort((np.arange(rows.count), np.where(found > 0, found, np.iinfo(np.int64).max)))] = np.arange(
-        rows.count
-    )
-    return Ranking(found, copy, position, copies)
+    ranking = Ranking(folder / "ranking.sqlite", names, highest)
+    for _, frame in rows.frames(ranking.columns):
+        ranking.add(frame)
+    ranking.settle()
+    return ranking
 
 
 def write(rows: Rows, ranking: Ranking, folder: Path) -> tuple[Path, Path]:
-    """Write table.parquet and table.csv in the order of the ranking, errors last; return their paths."""
-    stretches = []
-    for low in range(0, rows.count, STRETCH):
-        chosen = [_ranked(frame, start, ranking, low) for start, frame in rows.frames()]
-        path = folder / f"ranked-{low // STRETCH:05d}.parquet"
-        pl.concat(chosen).sort("position").drop("position").write_parquet(path, compression="zstd")
-        stretches.append(path)
-    parquet, csv = folder / "table.parquet", folder / "table.csv"
-    pl.scan_parquet(stretches).sink_parquet(parquet, compression="zstd")
-    pl.scan_parquet(stretches).sink_csv(csv)
+    """Write table.parquet and table.csv in the order of the ranking, errors last; return their paths.
+
+    Each block of rows is cut by the block of the table that a row belongs to; then those are put in order.
+    """
+    blocks: dict[int, list[Path]] = {}
+    for start, frame in rows.frames():
+        placed = frame.hstack(ranking.of(start, len(frame)))
+        cut = placed.with_columns(block=pl.col("position") // BLOCK).partition_by(
+            "block", include_key=False, as_dict=True
+        )
+        for (number,), piece in cut.items():
+            blocks.setdefault(number, []).append(folder / f"piece-{number:05d}-{start:08d}.parquet")
+            piece.write_parquet(blocks[number][-1], compression="zstd")
+    parquet, csv, ordered = folder / "table.parquet", folder / "table.csv", list[Path]()
+    with csv.open("wb") as out:
+        for number in sorted(blocks):
+            frame = _ordered([pl.read_parquet(path, memory_map=False) for path in blocks[number]])
+            frame.write_csv(out, include_header=number == 0)
+            ordered.append(folder / f"ranked-{number:05d}.parquet")
+            frame.write_parquet(ordered[-1], compression="zstd")
+            for path in blocks[number]:
+                path.unlink()
+    pl.scan_parquet(ordered).sink_parquet(parquet, compression="zstd")
     return parquet, csv
 
 
-def _ranked(frame: pl.DataFrame, start: int, ranking: Ranking, low: int) -> pl.DataFrame:
-    """The rows of a file that belong to the stretch of the ranking from `low` on."""
-    own = slice(start, start + len(frame))
-    numbers = ranking.rank[own]
-    known = pl.Series(numbers > 0)
-    found = frame.with_columns(
-        pl.when(known).then(pl.Series(numbers)).alias("rank"),
-        pl.when(known).then(pl.Series(ranking.copy[own])).alias("copy"),
-        pl.Series("position", ranking.position[own]),
-    ).filter(pl.col("position").is_between(low, low + STRETCH - 1))
-    rest = [name for name in found.columns if name not in (*FIRST, "error", "given")]
-    return found.select(*FIRST, *rest, "given", "error")
+def _ordered(pieces: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """A block of the table."""
+    found = pl.concat(pieces).sort("position").drop("position")
+    rest = [name for name in found.columns if name not in (*FIRST, "copy", "error", "given")]
+    return found.select(*FIRST, *rest, "copy", "given", "error")
 
 
 def top(rows: Rows, ranking: Ranking, most: int) -> pl.DataFrame:
     """The first line of each of the `most` best molecules, with `rank` and `copies`, in order."""
-    wanted = (ranking.rank > 0) & (ranking.rank <= most) & ~ranking.copy
-    chosen = []
+    wanted, chosen = ranking.best(most), list[pl.DataFrame]()
     for start, frame in rows.frames():
-        mask = wanted[start : start + len(frame)]
-        if mask.any():
-            own = slice(start, start + len(frame))
-            numbers = pl.Series("rank", ranking.rank[own]), pl.Series("copies", ranking.copies[own])
-            chosen.append(frame.with_columns(*numbers).filter(pl.Series(mask)))
-    return pl.concat(chosen).sort("rank")
+        numbered = frame.with_columns(place=pl.int_range(start, start + len(frame), dtype=pl.Int64))
+        chosen.append(numbered.join(wanted, on="place", how="inner"))
+    return pl.concat(chosen).sort("rank").drop("place")

@@ -65,7 +65,7 @@ def run(work: Work, params: SynthesisParams, version: ModelVersion) -> Finished:
         "classes": {said: int(count) for said, count in zip(CLASSES, counts, strict=True) if count},
         "format": params.format,
         "file": file.name,
-        "sha256": hashlib.sha256(file.content).hexdigest(),
+        "sha256": hashlib.sha256(file.read()).hexdigest(),
         "synthetic": True,
         **{part: version.manifest.get(part) for part in ("quality", "usefulness", "privacy")},
         "gate": version.manifest["gate"],

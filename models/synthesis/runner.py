@@ -134,7 +134,7 @@ def _item(
         "classes": {name: int(counts[n]) for n, name in enumerate(generator.classes) if counts[n]},
         "format": params.format,
         "file": file.name,
-        "sha256": hashlib.sha256(file.content).hexdigest(),
+        "sha256": hashlib.sha256(file.read()).hexdigest(),
         "synthetic": True,
         **{part: version.manifest.get(part) for part in ("quality", "usefulness", "privacy")},
         "gate": version.manifest["gate"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,22 @@ class MemoryCheckpoints:
 
     def __init__(self) -> None:
         self.kept: list[tuple[dict[str, bytes], dict[str, Any]]] = []
+        self.grown: dict[str, bytes] = {}
 
-    def save(self, files: dict[str, bytes], manifest: dict[str, Any]) -> None:
+    def save(self, files: dict[str, bytes], manifest: dict[str, Any], segments: Sequence[Path] = ()) -> None:
         """Keep it, and forget the one before."""
         self.kept = [(dict(files), manifest)]
+        self.grown = {path.name: self.grown.get(path.name) or path.read_bytes() for path in segments}
 
     def newest(self) -> tuple[dict[str, bytes], dict[str, Any]] | None:
         """The last one saved."""
         return self.kept[-1] if self.kept else None
+
+    def segments(self, folder: Path) -> list[Path]:
+        """Written to `folder`."""
+        for name, content in self.grown.items():
+            (folder / name).write_bytes(content)
+        return [folder / name for name in self.grown]
 
 
 class LocalWork:

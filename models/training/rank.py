@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ class CopiedCheckpoint:
         """`folder` as together.py wrote it; None where the training begins anew."""
         self._folder = None if folder is None else Path(folder)
 
-    def save(self, files: dict[str, bytes], manifest: dict[str, Any]) -> None:
+    def save(self, files: dict[str, bytes], manifest: dict[str, Any], segments: Sequence[Path] = ()) -> None:
         """Rank 0 does it."""
 
     def newest(self) -> tuple[dict[str, bytes], dict[str, Any]] | None:
@@ -37,6 +38,10 @@ class CopiedCheckpoint:
             return None
         said = json.loads((self._folder / "manifest.json").read_text())
         return {name: (self._folder / name).read_bytes() for name in said["files"]}, said["manifest"]
+
+    def segments(self, folder: Path) -> list[Path]:
+        """A training has none."""
+        return []
 
 
 def work_of(task: dict[str, Any]) -> LocalWork:

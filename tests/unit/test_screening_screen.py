@@ -45,7 +45,7 @@ def given(work: LocalWork, *contents: str, **params: Any) -> LocalWork:
 
 
 def rows(finished: Finished, name: str = "table.parquet") -> pl.DataFrame:
-    content = next(one.content for one in finished.artifacts if one.name == name)
+    content = next(one.read() for one in finished.artifacts if one.name == name)
     return pl.read_parquet(io.BytesIO(content)) if name.endswith("parquet") else pl.read_csv(io.BytesIO(content))
 
 
@@ -127,7 +127,7 @@ def test_a_job_that_was_stopped_goes_on_and_ends_with_the_same_table(
 ) -> None:
     monkeypatch.setattr(screen, "CHUNK", 16)
     monkeypatch.setattr(table, "ROWS", 32)
-    monkeypatch.setattr(table, "STRETCH", 40)
+    monkeypatch.setattr(table, "BLOCK", 40)
     text = "\n".join([*smiles()[:90], "broken", *smiles()[:10]])
     whole = screen.run(given(work, text))
 
@@ -174,7 +174,7 @@ def test_the_report_draws_the_first_molecules_and_takes_no_name_for_markup(work:
     told = {"id": "1", "created_at": "2026-01-01T00:00:00Z", "finished_at": None, "labels": {}}
     files: dict[str, NewArtifact] = {one.name: one for one in finished.artifacts}
     assert work.model is not None
-    page = render(Report(told, result, lambda name: files[name].content, work.model.manifest))
+    page = render(Report(told, result, lambda name: files[name].read(), work.model.manifest))
     assert page.count("data:image/svg+xml;base64,") == 1
     assert "<script>" not in page
     assert DISCLAIMER in page
