@@ -61,6 +61,46 @@ def test_padding_does_not_change_what_the_lstm_says() -> None:
     torch.testing.assert_close(alone[0], beside[0])
 
 
+def test_the_lstm_reads_both_ways_as_one_over_packed_sequences_does() -> None:
+    from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+    torch.manual_seed(0)
+    words = Vocabulary.of([CAFFEINE, ASPIRIN])
+    network = SmilesLstm(len(words), 1, layers=1, hidden=8, embedding=4, dropout=0.0).eval()
+    plain = torch.nn.LSTM(4, 8, batch_first=True, bidirectional=True)
+    for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"):
+        for own, suffix in ((network.onward[0], ""), (network.backward[0], "_reverse")):
+            getattr(plain, name + suffix).data = getattr(own, name).data
+    codes, lengths = words.encode(["CCO", CAFFEINE, ASPIRIN])
+    packed = pack_padded_sequence(network.embed(codes), lengths, batch_first=True, enforce_sorted=False)
+    read, _ = pad_packed_sequence(plain(packed)[0], batch_first=True)
+    there = torch.arange(read.shape[1]) < lengths[:, None]
+    weight = network.attend(read)[..., 0].masked_fill(~there, -torch.inf).softmax(dim=1)
+    torch.testing.assert_close(network(codes, lengths), network.head((weight[..., None] * read).sum(dim=1)))
+
+
+def test_the_graph_network_reads_descriptors_as_the_training_molecules_spread_them() -> None:
+    torch.manual_seed(0)
+    molecules = read(CAFFEINE, ASPIRIN, "CCO", "CCCCCCO")
+    whole = torch.from_numpy(np.stack([graphs.graph(one).whole for one in molecules]))
+    whole[0, 0] = torch.nan
+    network = Mpnn(1, hidden=8, steps=2, dropout=0.0, descriptors=whole.shape[1]).eval()
+    network.measure(whole)
+    np.testing.assert_allclose(network.centre, np.nanmean(whole, axis=0), rtol=1e-4, atol=1e-5)
+    spread = np.nanstd(whole, axis=0)
+    differs = spread > 1e-5
+    np.testing.assert_allclose(network.spread[differs], spread[differs], rtol=1e-3)
+    assert torch.isinf(network.spread[~differs]).all()
+    batch = graphs.batch([graphs.graph(one) for one in molecules])
+    batch.whole[:] = whole
+    before = network(batch)
+    batch.whole[1] += 10 * network.spread.nan_to_num(posinf=1.0)
+    after = network(batch)
+    assert torch.isfinite(before).all()
+    assert torch.equal(before[2], after[2])
+    assert before[1] != after[1]
+
+
 def test_the_graph_network_does_not_see_the_order_of_atoms_or_its_neighbours_in_the_batch() -> None:
     torch.manual_seed(0)
     network = Mpnn(2, hidden=16, steps=3, dropout=0.1).eval()
@@ -186,7 +226,7 @@ def test_files_that_were_changed_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "words"), [(lambda y: y * 7.5, "0 and 1"), (lambda y: np.zeros_like(y), "at least")]
+    ("change", "words"), [(lambda y: y * 7.5, "values=numbers"), (lambda y: np.zeros_like(y), "at least")]
 )
 def test_a_set_that_cannot_be_learnt_is_refused(change: object, words: str) -> None:
     from dataclasses import replace
