@@ -81,10 +81,12 @@ def trained(targets: int = 1, of_numbers: bool = False) -> NewVersion:
 
 
 def version(folder: Path, targets: int = 1, of_numbers: bool = False) -> ModelVersion:
-    """Write it to `folder` as version 1 of `made-up`."""
+    """Write it to `folder` as version 1 of a model."""
     made = trained(targets, of_numbers)
-    manifest = {**made.manifest, "name": "made-up", "kind": "screening"}
+    # A process keeps the version that it used last, by name and number: other versions have other names.
+    name = f"made-up-numbers-{targets}" if of_numbers else "made-up"
+    manifest = {**made.manifest, "name": name, "kind": "screening"}
     weights = made.files["weights.safetensors"]
     manifest["weights"] = {"file": "weights.safetensors", "sha256": hashlib.sha256(weights).hexdigest()}
     place = export(folder, manifest, made.files, 1)
-    return ModelVersion("made-up", 1, "screening", place, manifest)
+    return ModelVersion(name, 1, "screening", place, manifest)
