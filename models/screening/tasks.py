@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,10 @@ WARM_UP = 0.05
 
 CHUNK = 256
 
-LOSSES = {"classes": nn.functional.binary_cross_entropy_with_logits, "numbers": nn.functional.mse_loss}
+LOSSES: Mapping[str, Callable[..., Tensor]] = {
+    "classes": nn.functional.binary_cross_entropy_with_logits,
+    "numbers": nn.functional.mse_loss,
+}
 """By the name of the outcome."""
 
 
@@ -157,4 +160,5 @@ def masked_loss(scores: Tensor, labels: Tensor, outcome: Outcome) -> Tensor:
     of standardised numbers."""
     known = ~labels.isnan()
     each = LOSSES[outcome.name](scores, labels.nan_to_num(), reduction="none")
-    return (each * known).sum() / known.sum().clamp_min(1)
+    mean: Tensor = (each * known).sum() / known.sum().clamp_min(1)
+    return mean

@@ -25,7 +25,8 @@ from models.screening.published import PUBLISHED
 from models.screening.recipes import RECIPES, ScreeningRecipe
 from models.training.session import Session
 
-Floats, Labels = NDArray[np.float64], NDArray[np.float32]
+Floats = NDArray[np.float64]
+Labels = NDArray[np.float32]
 
 LEAST, LEAST_NUMBERS = 5, 10
 """Molecules of each class, or measurements, that the training and the validation part need of one target at least."""
