@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from flask import Response, jsonify
+from typing import BinaryIO
+
+from flask import Response, jsonify, request
+from werkzeug.wsgi import wrap_file
 
 from api import auth, documenting
 from api.headers import GUARDED
@@ -44,19 +47,23 @@ def artifact(path: ArtifactPath) -> Response:
         raise Problem("not-found")
     audit.record(here.database, auth.current().id, "artifact.read", f"{job.id}/{path.name}", synced=False)
     if found is None or drawn:
-        content, media_type = render(here.database, here.storage, job, stored).encode(), "text/html; charset=utf-8"
+        media_type = "text/html; charset=utf-8"
+        answer = Response(render(here.database, here.storage, job, stored).encode(), content_type=media_type)
     else:
-        content, media_type = _content(job, stored, found.name), found.media_type
-    answer = Response(content, content_type=media_type)
+        media_type, stream = found.media_type, _opened(job, stored, found.name)
+        # In pieces: a table of a million molecules has 150 MB.
+        pieces = wrap_file(request.environ, stream, 1 << 18)
+        answer = Response(pieces, content_type=media_type, direct_passthrough=True)
+        answer.content_length = found.size
     shown = "inline" if media_type.partition(";")[0] in INLINE else "attachment"
     answer.headers["Content-Disposition"] = f'{shown}; filename="{path.name}"'
     answer.headers.update(GUARDED)
     return answer
 
 
-def _content(job: JobView, stored: StoredResult, name: str) -> bytes:
+def _opened(job: JobView, stored: StoredResult, name: str) -> BinaryIO:
     try:
-        return services().storage.read_artifact(job.id, stored.fence, name)
+        return services().storage.open_artifact(job.id, stored.fence, name)
     except FileNotFoundError:
         raise Problem("not-found", "The bytes of this artifact are gone from the storage.") from None
 

@@ -123,17 +123,21 @@ def whole_job(home: Path, lines: int) -> None:
     saved: list[int] = []
     Disk.write_many = counted(Disk.write_many, saved)  # type: ignore[method-assign]
     (home / "scratch" / "attempt").mkdir(parents=True)
+    stages: dict[str, int] = {}
+    screen.table.rank = after(screen.table.rank, "scored", "ranked", stages)
+    screen.table.write = after(screen.table.write, "ranked", "written", stages)
     began, before = time.monotonic(), peak()
     longtask._run(Bound(db, settings, claim, WORKER), home / "scratch" / "attempt")
-    took, after = time.monotonic() - began, peak()
+    took, stages["stored"] = time.monotonic() - began, peak()
     result = reading.result(db, job.id)
     assert result is not None
     counts = result.result["provenance"]["counts"]
     check(storage.open_artifact(job.id, claim.fence, "table.parquet").name, lines)
     checkpoints = [size for size in saved if size]
+    peaks = ", ".join(f"{size} {stage}" for stage, size in stages.items())
     print(
-        f"{lines:9,d} lines: peak {after} MiB ({before} before the job); {len(checkpoints)} checkpoints, "
-        f"{sum(checkpoints) / lines:.0f} bytes a line in all, the largest {max(checkpoints, default=0) >> 10} KiB; "
+        f"{lines:9,d} lines: peak MiB {before} before, {peaks}; "
+        f"{len(checkpoints)} checkpoints, {sum(checkpoints) / lines:.0f} bytes a line in all; "
         f"{counts['failed']} errors, {counts['copies']} copies; {took:.0f} s, {lines / took:.0f} /s",
         flush=True,
     )
@@ -147,6 +151,18 @@ def text(lines: int) -> Iterator[bytes]:
         one = "broken(" if n % 1000 == 0 else before if n % 500 == 0 else smiles
         yield f"{one} m{n}\n".encode()
         before = smiles
+
+
+def after(call: Callable[..., Any], begin: str, end: str, stages: dict[str, int]) -> Callable[..., Any]:
+    """Notes the peak before and after a call."""
+
+    def noting(*given: Any) -> Any:
+        stages[begin] = peak()
+        found = call(*given)
+        stages[end] = peak()
+        return found
+
+    return noting
 
 
 def counted(write: Callable[..., None], saved: list[int]) -> Callable[..., None]:

@@ -33,7 +33,7 @@ from models.screening.table import Rows
 CHUNK = 512
 """Lines scored together."""
 
-EVERY_S, SHARE = 10.0, 0.05
+EVERY_S, SHARE = 5.0, 0.05
 """Least seconds between two checkpoints, and the most of the time that they may take."""
 
 MOST_ERRORS = 100

@@ -1,7 +1,11 @@
-"""What the benchmark of training times is a job's attempt: it writes what a worker's writes, or fails."""
+"""What the benchmarks stand on: an attempt that writes what a worker's writes; and the memory of a large screening."""
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,3 +38,19 @@ def test_an_attempt_writes_events_and_checkpoints_under_its_fence(tmp_path: Path
 def test_an_attempt_that_writes_nothing_is_not_taken_for_one(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="did not run as a job"), attempt(tmp_path):
         pass
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_given_a_million_lines_instead_of_ten_thousand_then_a_screening_takes_less_than_100_mib_more() -> None:
+    """Whole jobs, each in a process of its own; the benchmark checks the stored table, and the model is a stand-in."""
+    peaks = []
+    for lines in (10_000, 1_000_000):
+        command = [sys.executable, "-m", "benchmarks.screening_table", "--text", str(lines)]
+        root = Path(__file__).parents[2]
+        told = subprocess.run(
+            command, check=True, capture_output=True, text=True, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}
+        )
+        (stored,) = re.findall(r"(\d+) stored", told.stdout)
+        peaks.append(int(stored))
+    assert peaks[1] - peaks[0] < 100, peaks

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import fsspec
 import pytest
@@ -19,14 +21,21 @@ from storage.files import BadName, Storage, Stored, TooLarge
 JOB = "0198c2a4-0000-7000-8000-000000000001"
 
 
+def emptied() -> None:
+    """Nothing lies in fsspec's memory."""
+    memory = fsspec.filesystem("memory")
+    memory.store.clear()
+    memory.pseudo_dirs[:] = [""]
+
+
 @pytest.fixture(params=["file", "memory"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
     if request.param == "file":
         yield Storage((tmp_path / "with space").as_uri())
         return
-    fsspec.filesystem("memory").store.clear()
+    emptied()
     yield Storage("memory://bucket/prefix", cache=tmp_path / "cache")
-    fsspec.filesystem("memory").store.clear()
+    emptied()
 
 
 def leftovers(tmp_path: Path) -> list[str]:
@@ -121,6 +130,34 @@ def test_given_artifacts_when_written_then_each_is_read_under_its_own_fence(stor
     storage.delete_job(JOB)
     with pytest.raises(FileNotFoundError):
         storage.read_artifact(JOB, 3, "overlay.png")
+
+
+def test_given_a_file_as_an_artifact_when_written_then_its_bytes_lie_there_and_it_stays(
+    storage: Storage, tmp_path: Path
+) -> None:
+    """Given a file of some MiB and bytes beside it, then both are read back, and the file is not taken away."""
+    path = tmp_path / "table.csv"
+    path.write_bytes(os.urandom(5 << 20))
+    storage.put_artifacts([(JOB, 1, "table.csv", path), (JOB, 1, "small.txt", b"x"), (JOB, 1, "again.csv", path)])
+    assert storage.read_artifact(JOB, 1, "table.csv") == storage.read_artifact(JOB, 1, "again.csv") == path.read_bytes()
+    assert storage.read_artifact(JOB, 1, "small.txt") == b"x"
+
+
+def test_given_a_full_disk_in_the_middle_of_a_file_when_written_then_nothing_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, path = Storage((tmp_path / "storage").as_uri()), tmp_path / "table.csv"
+    path.write_bytes(b"x" * (2 << 20))
+
+    def cut(source: BinaryIO, target: BinaryIO, length: int) -> None:
+        target.write(source.read(length))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shutil, "copyfileobj", cut)
+    with pytest.raises(StorageUnavailable, match="full"):
+        storage.put_artifact(JOB, 1, "table.csv", path)
+    assert storage.fences(JOB) == []  # (the folders that were made have no file)
+    assert leftovers(tmp_path / "storage") == []
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 import redis
 
 from db import jobs
-from db.records import Completion
+from db.records import Completion, StoredArtifact
 from jobs.states import State
 from tests.services.api_server import ROOT, ApiServer
 
@@ -390,3 +391,33 @@ def test_given_postgresql_then_the_same_calls_work(tmp_path: Path, redis_server:
     finally:
         server.stop()
         database.close()
+
+
+def test_given_a_large_artifact_when_it_is_read_then_it_comes_in_pieces(running: Any, tmp_path: Path) -> None:
+    """Given a table of 96 MiB of which a caller has read the beginning, then the server does not hold the rest."""
+    path, size = tmp_path / "table.csv", 96 << 20
+    with path.open("wb") as file:
+        file.truncate(size)
+    job = submit(running)
+    [claim] = jobs.claim(running.database, [job], "w1", 60, "inference")
+    running.storage.put_artifact(job, claim.fence, "table.csv", path)
+    files = [StoredArtifact("table.csv", "text/csv", size)]
+    result: dict[str, Any] = {"kind": "toy-mean", "items": [], "artifacts": [], "warnings": [], "provenance": {}}
+    done = Completion(job, claim.fence, State.SUCCEEDED, {**result, "model": None}, files)
+    assert jobs.complete(running.database, [done]) == {job}
+
+    def held() -> int:
+        server = psutil.Process(running.server.process.pid)
+        return sum(one.memory_info().rss for one in (server, *server.children(recursive=True)))
+
+    running.http.get(f"/v1/jobs/{job}/result")
+    before = held()
+    with running.http.stream("GET", f"/v1/jobs/{job}/artifacts/table.csv") as answer:
+        assert int(answer.headers["Content-Length"]) == size
+        pieces = answer.iter_bytes()
+        received = len(next(pieces))
+        assert held() - before < 32 << 20
+        received += sum(map(len, pieces))
+    assert received == size
+    answer = running.http.head(f"/v1/jobs/{job}/artifacts/table.csv")
+    assert (answer.status_code, int(answer.headers["Content-Length"])) == (200, size)
