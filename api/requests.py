@@ -56,7 +56,7 @@ class Gate(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, hide_input_in_errors=True)
 
-    metric: Literal["auc", "auprc", "accuracy", "brier", "min_se_pp", "c_index"]
-    margin: float = Field(default=0.0, ge=0, le=1, description="What the lower end of the gain's interval may lose.")
+    metric: Literal["auc", "auprc", "accuracy", "brier", "min_se_pp", "c_index", "rmse", "mae", "r2", "spearman"]
+    margin: float = Field(default=0.0, ge=0, description="What the lower end of the gain's interval may lose.")
     subgroups: bool = Field(default=False, description="Whether no subgroup of 30 cases or more may get worse.")
-    subgroup_margin: float = Field(default=0.05, ge=0, le=1, description="What a subgroup may lose.")
+    subgroup_margin: float = Field(default=0.05, ge=0, description="What a subgroup may lose.")

@@ -1,8 +1,9 @@
 """`python -m benchmarks.screening [bbbp|bace|tox21|esol|throughput ...]`: the figures of the screening kind.
 
 bbbp, bace, tox21: MoleculeNet's sets split by scaffold; each part of the recipe by seed, the blend, and the baseline
-beside it on the same split (and scikit-learn's forest of 500 trees on the same Morgan bits, with `--forest`).
-esol: root mean squared error of boosting on three random splits, beside the same on Morgan bits.
+beside it on the same split (and scikit-learn's forest of 500 trees on the same Morgan bits, with `--forest`). With
+`--validation` the test part is left out, and only what the validation part says is printed: settings are chosen by it.
+esol: root mean squared error of the recipe on three random splits, the baseline beside it.
 throughput: different molecules of all the sets, then analogues of them (benchmarks/molecules.py), through the runner
 beside the bare loop of RDKit, features and trees.
 """
@@ -20,8 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import lightgbm
 import numpy as np
+import polars as pl
 import torch
 
 from benchmarks import molecules
@@ -30,12 +31,12 @@ from models.catalogue import catalogue
 from models.data.canonical import TEST, MoleculeSet, ordered
 from models.data.formats.molecules import read
 from models.data.options import MoleculesOptions
-from models.screening import boosting, features, preparing, screen
+from models.screening import features, outcome, preparing, screen
 from models.screening.ensemble import load
 from models.screening.kind import ScreeningParams
 from models.screening.molecules import from_smiles
+from models.screening.outcome import Classes
 from models.screening.recipes import RECIPES
-from models.screening.tasks import mean_auc
 from models.screening.trainer import train
 from models.training.local import LocalWork
 from models.training.session import Session
@@ -62,6 +63,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="blend", choices=list(RECIPES))
     parser.add_argument("--settings", type=json.loads, default={}, help="of the recipe, as JSON")
     parser.add_argument("--forest", action="store_true", help="scikit-learn's forest on Morgan bits as well")
+    parser.add_argument("--validation", action="store_true", help="of the validation part alone: to choose settings by")
     parser.add_argument("--count", type=int, default=100_000, help="molecules of the throughput (default %(default)s)")
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args()
@@ -70,33 +72,44 @@ def main() -> None:
         if what == "throughput":
             throughput(chosen.count, chosen.data)
         elif what == "esol":
-            esol(loaded(chosen.data, ESOL, "molecule"))
+            esol(chosen)
         else:
-            classes(what, loaded(chosen.data, SETS[what], "scaffold"), chosen)
+            data = loaded(chosen.data, SETS[what], "scaffold")
+            told(f"{what}, scaffold split", data, chosen)
+            if chosen.forest and not chosen.validation:
+                line("forest on ECFP (scikit-learn, 500)", forests(data))
 
 
-def loaded(folder: Path, which: tuple[str, str, tuple[str, ...]], split_by: str) -> MoleculeSet:
+def loaded(folder: Path, which: tuple[str, str, tuple[str, ...]], split_by: str, **more: Any) -> MoleculeSet:
     """One of the sets."""
     file, smiles, targets = which
-    options = {"smiles": smiles, "targets": targets, "split_by": split_by}
+    options = {"smiles": smiles, "targets": targets, "split_by": split_by, **more}
     return ordered(read([folder / file], MoleculesOptions.model_validate(options)))
 
 
-def classes(name: str, data: MoleculeSet, chosen: argparse.Namespace) -> None:
-    """Train the recipe and print test AUC (mean over targets) by part and seed."""
+def told(name: str, data: MoleculeSet, chosen: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Train the recipe, print its figures by part and seed, and return the manifest's metrics and baseline."""
     began = time.monotonic()
+    if chosen.validation:
+        data = data.take(data.split != TEST)
     made = train(Session.local(data, RECIPES[chosen.recipe].model_validate(chosen.settings), seed=0))
     metrics, baseline = made.manifest["metrics"], made.manifest["baseline"]
-    figure = "mean_auc" if len(data.targets) > 1 else "auc"
+    figure = outcome.of(data).headline(len(data.targets))
     size = sum(map(len, made.files.values()))
-    print(f"\n{name}: scaffold split {data.counts()}, {time.monotonic() - began:.0f} s, {size / 1e6:.2f} MB, {figure}")
+    print(f"\n{name}: {data.counts()}, {time.monotonic() - began:.0f} s, {size / 1e6:.2f} MB, {figure}")
+    for part, seen in metrics["validation"]["parts"].items():
+        line(f"{part}, validation", seen["seeds"], f"weight {seen['weight']:.1f}, loss {seen['loss']:.4f}")
+    print(f"  the blend's loss there: {metrics['validation']['loss']:.4f}", flush=True)
+    if chosen.validation:
+        return metrics, baseline
     line("whole version", [metrics["test"][figure]["value"]], f"95 % {interval(metrics['test'][figure])}")
     line(f"{chosen.recipe}, by seed", [one[figure] for one in metrics["seeds"]])
     for part, told in metrics["parts"].items():
         line(part, [one[figure] for one in told["seeds"]], f"weight {told['weight']:.1f}")
     line(f"baseline {baseline['name']}", [one[figure] for one in baseline["seeds"]])
-    if chosen.forest:
-        line("forest on ECFP (scikit-learn, 500)", forests(data))
+    if "coverage" in metrics["test"]:
+        line("90 % intervals held", [metrics["test"]["coverage"]["value"]], interval(metrics["test"]["coverage"]))
+    return metrics, baseline
 
 
 def forests(data: MoleculeSet) -> list[float]:
@@ -113,27 +126,40 @@ def forests(data: MoleculeSet) -> list[float]:
             known = ~np.isnan(labels)
             forest = RandomForestClassifier(500, random_state=seed, n_jobs=1).fit(x[known], labels[known])
             p[:, column] = forest.predict_proba(z)[:, 1]
-        found.append(round(mean_auc(test.labels, p), 4))
+        found.append(round(Classes().mean_figure(test.labels, p), 4))
     return found
 
 
-def esol(data: MoleculeSet) -> None:
-    """Three random splits (80 / 20) of ESOL."""
-    molecules = [from_smiles(text) for text in data.smiles]
-    y = data.labels[:, 0]
-    print(f"\nESOL: {len(y)} molecules, three random splits 80 / 20, RMSE in log mol/l")
-    for name, table in (("counts and descriptors", features.table(molecules)), ("ECFP bits", features.bits(molecules))):
-        line(f"boosting on {name}", [_rmse(table, y, seed) for seed in range(3)])
+def esol(chosen: argparse.Namespace) -> None:
+    """Three random splits of ESOL, 80 / 10 / 10 as MoleculeNet's, each through the trainer."""
+    found: dict[str, list[float]] = {}
+    for seed in range(3):
+        with tempfile.TemporaryDirectory() as folder:
+            _with_split(chosen.data / ESOL[0], Path(folder) / ESOL[0], seed)
+            unit = {ESOL[2][0]: "log mol/l"}
+            data = loaded(Path(folder), ESOL, "molecule", split="split", values="numbers", units=unit)
+        metrics, baseline = told(f"esol, random split {seed}", data, chosen)
+        if chosen.validation:
+            continue
+        found.setdefault("whole version", []).append(metrics["test"]["rmse"]["value"])
+        found.setdefault("mean of the seeds", []).append(metrics["mean"]["rmse"])
+        for part, one in metrics["parts"].items():
+            found.setdefault(f"{part}, mean of the seeds", []).append(one["mean"]["rmse"])
+        found.setdefault(f"baseline {baseline['name']}", []).append(baseline["mean"]["rmse"])
+    print("\nesol: test RMSE in log mol/l on the three splits")
+    for name, values in found.items():
+        line(name, values)
 
 
-def _rmse(table: np.ndarray[Any, Any], y: np.ndarray[Any, Any], seed: int) -> float:
-    order = np.random.default_rng(seed).permutation(len(y))
-    train_rows, test_rows = order[: len(y) * 4 // 5], order[len(y) * 4 // 5 :]
-    chosen = {**boosting.FIXED, "objective": "regression", "learning_rate": 0.05, "num_leaves": 15, "seed": seed,
-              "min_data_in_leaf": 5, "feature_fraction": 0.2, "bagging_fraction": 0.7, "bagging_freq": 1}  # fmt: skip
-    trees = lightgbm.train(chosen, lightgbm.Dataset(table[train_rows], y[train_rows]), 600)
-    found = np.asarray(trees.predict(table[test_rows], num_threads=1))
-    return round(float(np.sqrt(np.mean((found - y[test_rows]) ** 2))), 4)
+def _with_split(source: Path, target: Path, seed: int) -> None:
+    """The table with a column `split` drawn by `seed`; copies of a molecule stand in one part."""
+    table = pl.read_csv(source)
+    molecules = [from_smiles(text).canonical for text in table[ESOL[1]]]
+    different = sorted(set(molecules))
+    drawn = np.random.default_rng(seed).permutation(len(different)) / len(different)
+    parts = np.where(drawn < 0.8, "train", np.where(drawn < 0.9, "validation", "test"))
+    place = {one: str(part) for one, part in zip(different, parts, strict=True)}
+    table.with_columns(split=pl.Series([place[one] for one in molecules])).write_csv(target)
 
 
 def throughput(count: int, folder: Path) -> None:

@@ -41,6 +41,7 @@ from models.catalogue import catalogue
 from models.screening import scoring, screen
 from models.screening.ensemble import Answer
 from models.screening.molecules import Molecule
+from models.screening.outcome import OUTCOMES
 from models.screening.reading import Entry
 from registry.shipped import import_shipped
 from storage.disk import Disk
@@ -55,7 +56,7 @@ SIZES = (10_000, 100_000, 1_000_000)
 class StandIn:
     """What the runner asks of an ensemble, answered from the checksum of each SMILES."""
 
-    targets, device, limit = ("BBBP",), "cpu", 0.5
+    targets, device, limit, outcome = ("BBBP",), "cpu", 0.5, OUTCOMES["classes"]
 
     def answer(self, molecules: Sequence[Molecule]) -> Answer:
         """A probability for each, (N, 1)."""

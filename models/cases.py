@@ -18,7 +18,14 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-LOWER_IS_BETTER = frozenset({"brier"})
+LOWER_IS_BETTER = frozenset({"brier", "rmse", "mae"})
+
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "binary": ("y", "p"),
+    "survival": ("duration", "event", "risk"),
+    "number": ("measured", "predicted"),
+}
+"""Sort of outcome -> the columns of its cases, what was observed first and the model's answer last."""
 
 
 class BadCases(ValueError):
@@ -27,7 +34,7 @@ class BadCases(ValueError):
 
 @dataclass(frozen=True)
 class Cases:
-    """Cases in the order of their keys: `key` (N,), and `y`, `p` (N,) or `duration`, `event`, `risk` (N,).
+    """Cases in the order of their keys: `key` (N,), and the COLUMNS of one sort of outcome, each (N,).
 
     `groups`: name of a subgroup variable -> its codes (N,). `threshold`: p from which a case is called positive.
     `patient` (N,): equal numbers are one patient's cases; None where each case is a patient.
@@ -47,9 +54,10 @@ class Cases:
                 arrays = {name: file[name] for name in file.files}
         except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise BadCases("cases.npz cannot be read.") from error
-        names = next((n for n in (("y", "p"), ("duration", "event", "risk")) if set(n) <= set(arrays)), None)
+        names = next((n for n in COLUMNS.values() if set(n) <= set(arrays)), None)
         if names is None or "key" not in arrays:
-            raise BadCases("cases.npz has neither key, y and p nor key, duration, event and risk.")
+            known = ", nor ".join(f"key, {', '.join(n[:-1])} and {n[-1]}" for n in COLUMNS.values())
+            raise BadCases(f"cases.npz has neither {known}.")
         patient = ["patient"] if "patient" in arrays else []
         used = ["key", *names, *patient, *(name for name in arrays if name.startswith("group."))]
         if any(arrays[name].ndim != 1 or len(arrays[name]) != len(arrays["key"]) for name in used):
@@ -67,18 +75,25 @@ class Cases:
         return len(self.key)
 
     @property
+    def sort(self) -> str:
+        """What the outcome is: "binary", "survival" (a time) or "number" (a measurement)."""
+        return next(sort for sort, names in COLUMNS.items() if set(names) <= set(self.columns))
+
+    @property
     def binary(self) -> bool:
-        """Whether the outcome is yes or no; else it is a survival time."""
-        return "y" in self.columns
+        """Whether the outcome is yes or no."""
+        return self.sort == "binary"
 
     @property
     def truth(self) -> tuple[Floats, ...]:
         """What was observed, which every model of the same test part shares."""
-        return tuple(self.columns[name] for name in (("y",) if self.binary else ("duration", "event")))
+        return tuple(self.columns[name] for name in COLUMNS[self.sort][:-1])
 
     @property
     def strata(self) -> NDArray[np.int64]:
-        """The observed class of each case (N,): resamples keep how many there are of each."""
+        """The observed class of each case (N,): resamples keep how many there are of each. Numbers have no classes."""
+        if self.sort == "number":
+            return np.zeros(len(self), dtype=np.int64)
         return self.columns["y" if self.binary else "event"].astype(np.int64)
 
     def where(self, chosen: NDArray[np.bool_]) -> Cases:
@@ -115,7 +130,7 @@ class Cases:
     @property
     def figures(self) -> tuple[str, ...]:
         """Names of the figures that this sort of outcome has."""
-        return BINARY if self.binary else SURVIVAL
+        return {"binary": BINARY, "survival": SURVIVAL, "number": NUMBER}[self.sort]
 
     @cached_property
     def ranked(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -218,6 +233,44 @@ def _stretches(apart: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.
     return np.repeat(starts, ends - starts), np.repeat(ends, ends - starts)
 
 
+def _errors(cases: Cases) -> Floats:
+    wrong: Floats = cases.columns["predicted"] - cases.columns["measured"]
+    return wrong
+
+
+def _rmse(cases: Cases, weights: Floats) -> Floats:
+    return np.sqrt(_mean(_errors(cases) ** 2, weights))
+
+
+def _mae(cases: Cases, weights: Floats) -> Floats:
+    return _mean(np.abs(_errors(cases)), weights)
+
+
+def _r2(cases: Cases, weights: Floats) -> Floats:
+    """Share of the variance that is explained: 0 for who always answers the mean of these very cases."""
+    measured = cases.columns["measured"] - cases.columns["measured"].mean()
+    variance = _mean(measured**2, weights) - _mean(measured, weights) ** 2
+    return 1 - _mean(_errors(cases) ** 2, weights) / np.where(variance > 0, variance, np.nan)
+
+
+def _spearman(cases: Cases, weights: Floats) -> Floats:
+    """Spearman's rank correlation: Pearson's of the ranks, equal values sharing theirs."""
+    x, y = (_ranks(cases.columns[name], weights) for name in COLUMNS["number"])
+    total = weights.sum(axis=1, keepdims=True)
+    x, y = (rank - (weights * rank).sum(axis=1, keepdims=True) / total for rank in (x, y))
+    apart = np.sqrt((weights * x**2).sum(axis=1) * (weights * y**2).sum(axis=1))
+    together: Floats = (weights * x * y).sum(axis=1)
+    return together / np.where(apart > 0, apart, np.nan)
+
+
+def _ranks(values: Floats, weights: Floats) -> Floats:
+    """The rank of each case in each resample (R, N), its copies and equal values counted at their middle."""
+    places, inverse = np.unique(values, return_inverse=True)
+    each = np.zeros((len(weights), len(places)))
+    np.add.at(each.T, inverse, weights.T)
+    return (each.cumsum(axis=1) - each / 2)[:, inverse]
+
+
 FIGURES: dict[str, Callable[[Cases, Floats], Floats]] = {
     "auc": _auc,
     "auprc": _auprc,
@@ -225,10 +278,15 @@ FIGURES: dict[str, Callable[[Cases, Floats], Floats]] = {
     "brier": _brier,
     "min_se_pp": _least_of_se_and_pp,
     "c_index": _c_index,
+    "rmse": _rmse,
+    "mae": _mae,
+    "r2": _r2,
+    "spearman": _spearman,
 }
 
 SURVIVAL = ("c_index",)
-BINARY = tuple(name for name in FIGURES if name not in SURVIVAL)
+NUMBER = ("rmse", "mae", "r2", "spearman")
+BINARY = tuple(name for name in FIGURES if name not in (*SURVIVAL, *NUMBER))
 
 
 def threshold_of(manifest: Mapping[str, Any]) -> float:

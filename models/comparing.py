@@ -175,7 +175,7 @@ def _same_cases(a: Version, b: Version) -> tuple[Cases, Cases]:
             "train one of them again on the other's data set."
         )
     first, second = _read(a), _read(b)
-    if first.binary != second.binary or not np.array_equal(first.key, second.key):
+    if first.sort != second.sort or not np.array_equal(first.key, second.key):
         raise NotComparable("The two versions were tested on different cases; train both on the same data set.")
     if not all(np.array_equal(x, y) for x, y in zip(first.truth, second.truth, strict=True)):
         raise NotComparable("The two versions were tested against different outcomes; train both for the same one.")

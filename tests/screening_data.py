@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -51,23 +52,41 @@ def dataset(targets: int = 1) -> MoleculeSet:
     return MoleculeSet(split=split, key=splitting.keys(every), smiles=tuple(every), labels=labels, targets=names)
 
 
+def numbers(targets: int = 1) -> MoleculeSet:
+    """The same molecules with numbers that are known: 2, 3 more for an acid or amide, and a third less per carbon; then
+    a thousand per oxygen, of which a fifth was not measured."""
+    classes = dataset(targets)
+    labels = [[known(text), 1000.0 * text.upper().count("O")][:targets] for text in classes.smiles]
+    found = np.where(np.isnan(classes.labels), np.nan, np.array(labels)).astype(np.float32)
+    names, units = ("solubility", "dose")[:targets], ("log mol/l", "mg")[:targets]
+    return replace(classes, labels=found, targets=names, numbers=True, units=units)
+
+
+def known(text: str) -> float:
+    """The first of those numbers."""
+    return 2.0 + 3.0 * active(text) - text.upper().replace("CL", "").count("C") / 3
+
+
 @cache
-def trained(targets: int = 1) -> NewVersion:
-    """Boosted trees of one seed, once a process."""
+def trained(targets: int = 1, of_numbers: bool = False) -> NewVersion:
+    """Boosted trees of two seeds, once a process."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         recipe = Boosting(seeds=2, rounds=20, least_in_leaf=3, learning_rate=0.2)
-        return train(Session.local(dataset(targets), recipe, seed=0))
+        data = numbers(targets) if of_numbers else dataset(targets)
+        return train(Session.local(data, recipe, seed=0))
     finally:
         torch.set_num_threads(threads)
 
 
-def version(folder: Path, targets: int = 1) -> ModelVersion:
-    """Write it to `folder` as version 1 of `made-up`."""
-    made = trained(targets)
-    manifest = {**made.manifest, "name": "made-up", "kind": "screening"}
+def version(folder: Path, targets: int = 1, of_numbers: bool = False) -> ModelVersion:
+    """Write it to `folder` as version 1 of a model."""
+    made = trained(targets, of_numbers)
+    # A process keeps the version that it used last, by name and number: other versions have other names.
+    name = f"made-up-numbers-{targets}" if of_numbers else "made-up"
+    manifest = {**made.manifest, "name": name, "kind": "screening"}
     weights = made.files["weights.safetensors"]
     manifest["weights"] = {"file": "weights.safetensors", "sha256": hashlib.sha256(weights).hexdigest()}
     place = export(folder, manifest, made.files, 1)
-    return ModelVersion("made-up", 1, "screening", place, manifest)
+    return ModelVersion(name, 1, "screening", place, manifest)

@@ -165,7 +165,10 @@ def compare(first: str, second: str, raw: bool) -> None:
         return
     click.echo(f"{name}@{b} against {name}@{a} on {found['n']} test cases")
     screen.console().print(figures.differences(found, f"@{a}", f"@{b}"))
-    click.echo("For brier less is better. An interval that holds 0 says that chance alone could make the difference.")
+    click.echo(
+        "For brier, rmse and mae less is better. "
+        "An interval that holds 0 says that chance alone could make the difference."
+    )
 
 
 @models.command()

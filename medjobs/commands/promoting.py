@@ -9,7 +9,7 @@ import click
 
 from medjobs.commands.listing import as_json_option
 
-METRICS = ("auc", "auprc", "accuracy", "brier", "min_se_pp", "c_index")
+METRICS = ("auc", "auprc", "accuracy", "brier", "min_se_pp", "c_index", "rmse", "mae", "r2", "spearman")
 
 alias_option = click.option("--alias", default="production", show_default=True, help="Alias to move.")
 reason_option = click.option("--reason", help="Why; kept in the history.")

@@ -11,7 +11,7 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -26,6 +26,10 @@ PARTS = ("train", "validation", "test")
 """Names of the values of `split`."""
 
 ARRAYS, META = "data.npz", "meta.json"
+
+
+_LATER = {"later": True}
+"""Marks a field that older sets lack: with its default it is neither written nor part of the fingerprint."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -212,9 +216,18 @@ class MoleculeSet(_Cases):
     """(N, T), NaN where not measured."""
 
     targets: tuple[str, ...]
+    numbers: bool = field(default=False, metadata=_LATER)
+    """Whether the targets are measurements; else they are classes, 0 and 1."""
+
+    units: tuple[str, ...] = field(default=(), metadata=_LATER)
+    """Of each target that is a number; empty where it has none or nobody said."""
 
     def __post_init__(self) -> None:
         self._need(labels=(self.labels, np.float32, (len(self.smiles), len(self.targets))))
+        if not any(self.units):
+            object.__setattr__(self, "units", ())
+        if self.units and (not self.numbers or len(self.units) != len(self.targets)):
+            raise ValueError("molecules: a unit each, or none; classes have none")
 
     def take(self, index: Rows) -> Self:
         """The molecules at `index` (positions or a mask)."""
@@ -240,7 +253,7 @@ def dump(cases: AnySet) -> dict[str, bytes]:
         value = getattr(cases, one.name)
         if isinstance(value, np.ndarray):
             arrays[one.name] = value
-        elif one.name != "groups":
+        elif one.name != "groups" and not _unsaid(one, value):
             meta[one.name] = value
     # A group's name is a stranger's column: it stays in the JSON and never names a member of an archive.
     arrays.update({f"group.{number}": cases.groups[name] for number, name in enumerate(meta["groups"])})
@@ -273,9 +286,15 @@ def fingerprint(cases: AnySet) -> str:
         for one in fields(cases)
         if not isinstance(value := getattr(cases, one.name), np.ndarray)
         and one.name not in ("groups", "smiles", "patient")
+        and not _unsaid(one, value)
     }
     rows = sorted(_digest(row) for row in _rows(cases))
     return hashlib.sha256(json.dumps([cases.form, head], sort_keys=True).encode() + b"".join(rows)).hexdigest()
+
+
+def _unsaid(one: Field[Any], value: Any) -> bool:
+    """Whether a field came later and says nothing here."""
+    return bool(one.metadata.get("later")) and value == one.default
 
 
 def _rows(cases: AnySet) -> Any:

@@ -21,7 +21,7 @@ def balance(cases: AnySet) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
     for which, part in enumerate(PARTS):
         rows = cases.part(which)
-        if not is_classes(outcome):
+        if not is_classes(outcome) or (isinstance(cases, MoleculeSet) and cases.numbers):
             found[part] = {"cases": len(rows)}
             continue
         values, counts = np.unique(outcome[rows][~np.isnan(outcome[rows])], return_counts=True)
@@ -71,8 +71,16 @@ def _molecules(cases: MoleculeSet) -> dict[str, Any]:
     }
     return {
         "targets": {name: {"measured": round(share, 4)} for name, share in measured.items()},
+        **(_numbers(cases) if cases.numbers else {}),
         "letters": _quantiles(np.array([len(text) for text in cases.smiles])),
     }
+
+
+def _numbers(cases: MoleculeSet) -> dict[str, Any]:
+    """Of targets that are measurements: unit, and 1 %, median and 99 % of the values."""
+    units = cases.units or ("",) * len(cases.targets)
+    columns = zip(cases.targets, units, cases.labels.T, strict=True)
+    return {"values": {name: {"unit": unit, **_quantiles(y[~np.isnan(y)])} for name, unit, y in columns}}
 
 
 def _sequences(cases: SequenceSet) -> dict[str, Any]:

@@ -91,6 +91,20 @@ class MoleculesOptions(Options):
     split_by: Literal["molecule", "scaffold"] = Field(
         default="molecule", description="Without a column: by each molecule's hash, or by Bemis-Murcko scaffold."
     )
+    values: Literal["classes", "numbers"] = Field(
+        default="classes", description="What the targets are: classes of 0 and 1, or measurements."
+    )
+    units: Mapping[Name, Name] = Field(default={}, description="Of targets that are numbers, such as log mol/l.")
+
+    @model_validator(mode="after")
+    def _of_targets(self) -> MoleculesOptions:
+        if len(set(self.targets)) != len(self.targets):
+            raise ValueError("two targets have the same name")
+        if set(self.units) - set(self.targets):
+            raise ValueError("units names what is no target")
+        if self.units and self.values == "classes":
+            raise ValueError("classes have no unit")
+        return self
 
 
 class Physionet2012Options(Options):

@@ -18,6 +18,7 @@ Floats = NDArray[np.float64]
 
 BINARY = ("auc", "auprc", "min_se_pp", "brier")
 SURVIVAL = ("c_index",)
+NUMBER = ("rmse", "mae", "r2", "spearman")
 RESAMPLES = 1000
 AT_ONCE = 4_000_000
 """Numbers in one table of weights: 32 MB."""
@@ -52,7 +53,7 @@ def packed(of: Cases) -> bytes:
 
 def names(of: Cases) -> tuple[str, ...]:
     """Return the figures that this sort of outcome has here."""
-    return BINARY if of.binary else SURVIVAL
+    return {"binary": BINARY, "survival": SURVIVAL, "number": NUMBER}[of.sort]
 
 
 def weights(of: Cases, seed: int = 0, resamples: int = RESAMPLES) -> Iterator[Floats]:
@@ -96,7 +97,7 @@ def subgroups(of: Cases, names_of: Mapping[str, tuple[str, ...]]) -> dict[str, A
     for group, codes in sorted(of.groups.items()):
         for code in np.unique(codes[codes >= 0]).tolist():
             part = of.where(codes == code)
-            judged = len(part) >= LEAST and len(np.unique(part.strata)) > 1
+            judged = len(part) >= LEAST and (part.sort == "number" or len(np.unique(part.strata)) > 1)
             found[f"{group}={names_of[group][code]}"] = figures(part) if judged else {"n": len(part)}
     return found
 

@@ -1,4 +1,5 @@
-"""How the parts are put together: one weight each, chosen on the validation part, and a calibration of every target."""
+"""How the parts are put together: one weight each, chosen on the validation part, and a line of every target that makes
+its answer of the weighted score (`models.screening.outcome`)."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.prediction import stack
+from models.screening.outcome import Outcome, Scale
 
 Floats = NDArray[np.float64]
 
@@ -16,7 +17,7 @@ STEP = 10
 """Weights are tried in steps of a tenth: a validation part of some hundred molecules says no more."""
 
 FEWEST = 10
-"""Validation molecules of each class below which a target is calibrated with all the others together."""
+"""Validation molecules (of each class) below which a target is calibrated with all the others together."""
 
 
 @dataclass(frozen=True)
@@ -25,49 +26,47 @@ class Blending:
 
     weights: Floats
     calibration: Floats
+    outcome: Outcome
 
-    def probability(self, logits: Floats) -> Floats:
-        """Calibrated probabilities (N, T) of the parts' logits (P, N, T)."""
-        return self.calibrated(np.tensordot(self.weights, logits, axes=1))
+    def answer(self, scores: Floats) -> Floats:
+        """Calibrated answers (N, T) to the parts' scores (P, N, T)."""
+        return self.calibrated(np.tensordot(self.weights, scores, axes=1))
 
-    def calibrated(self, logit: Floats) -> Floats:
-        """Probabilities of (..., N, T) logits."""
-        return stack.sigmoid(self.calibration[:, 0] + self.calibration[:, 1] * logit)
+    def calibrated(self, score: Floats) -> Floats:
+        """Answers to (..., N, T) scores."""
+        return calibrated(self.calibration, score, self.outcome)
 
 
-def fit(logits: Floats, labels: NDArray[np.float32]) -> Blending:
-    """From the parts' logits (P, N, T) of molecules that none was trained on, and labels (N, T), NaN where unknown.
+def fit(scores: Floats, labels: NDArray[np.float32], outcome: Outcome, scale: Scale) -> Blending:
+    """From the parts' scores (P, N, T) of molecules that none was trained on, and labels (N, T), NaN where unknown.
 
-    Of all weights in steps of a tenth, those with the least cross-entropy once the blend is calibrated as a whole.
+    Of all weights in steps of a tenth, those with the least loss once the blend is calibrated as a whole.
     """
-    tried = [np.array(one) / STEP for one in itertools.product(range(STEP + 1), repeat=len(logits)) if sum(one) == STEP]
-    best = min(tried, key=lambda weights: _loss(np.tensordot(weights, logits, axes=1), labels))
-    return Blending(best, calibrate(np.tensordot(best, logits, axes=1), labels))
+    wanted = scale.standardised(labels)
+    tried = [np.array(one) / STEP for one in itertools.product(range(STEP + 1), repeat=len(scores)) if sum(one) == STEP]
+    best = min(tried, key=lambda weights: loss(np.tensordot(weights, scores, axes=1), wanted, outcome))
+    return Blending(best, calibrate(np.tensordot(best, scores, axes=1), labels, outcome, scale), outcome)
 
 
-def calibrate(logit: Floats, labels: NDArray[np.float32]) -> Floats:
-    """Intercept and slope per target (T, 2): Platt's logistic regression, its slope held at 0 or above."""
-    known = ~np.isnan(labels)
-    together = _platt(logit[known], labels[known])
-    found = np.tile(together, (labels.shape[1], 1))
+def calibrate(score: Floats, labels: NDArray[np.float32], outcome: Outcome, scale: Scale) -> Floats:
+    """Intercept and slope per target (T, 2), the slope held at 0 or above; they end in the targets' units."""
+    wanted = scale.standardised(labels)
+    known = ~np.isnan(wanted)
+    found = np.tile(outcome.line(score[known], wanted[known]), (labels.shape[1], 1))
     for column in range(labels.shape[1]):
         rows = known[:, column]
-        ones = int((labels[rows, column] > 0).sum())
-        if min(ones, rows.sum() - ones) >= FEWEST:
-            found[column] = _platt(logit[rows, column], labels[rows, column])
-    return found
+        if outcome.known(labels[rows, column]) >= FEWEST:
+            found[column] = outcome.line(score[rows, column], wanted[rows, column])
+    return scale.in_unit(found)
 
 
-def _platt(logit: Floats, label: NDArray[np.float32]) -> Floats:
-    if len(np.unique(label)) < 2:
-        return np.array([0.0, 1.0])
-    intercept, slope = stack.fit(logit[:, None], label.astype(np.float64))
-    return np.array([intercept, max(float(slope), 0.0)])
+def calibrated(calibration: Floats, score: Floats, outcome: Outcome) -> Floats:
+    """Answers to (..., N, T) scores by lines (T, 2)."""
+    return outcome.linked(calibration[:, 0] + calibration[:, 1] * score)
 
 
-def _loss(logit: Floats, labels: NDArray[np.float32]) -> float:
-    known = ~np.isnan(labels)
-    intercept, slope = _platt(logit[known], labels[known])
-    p = np.clip(stack.sigmoid(intercept + slope * logit[known]), 1e-7, 1 - 1e-7)
-    y = labels[known]
-    return float(-(y * np.log(p) + (1 - y) * np.log(1 - p)).mean())
+def loss(score: Floats, wanted: Floats, outcome: Outcome) -> float:
+    """Of scores (N, T) and standardised labels, all targets on one line."""
+    known = ~np.isnan(wanted)
+    intercept, slope = outcome.line(score[known], wanted[known])
+    return outcome.loss(outcome.linked(intercept + slope * score[known]), wanted[known])

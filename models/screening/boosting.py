@@ -10,6 +10,7 @@ import lightgbm
 import numpy as np
 from numpy.typing import NDArray
 
+from models.screening.outcome import Outcome
 from models.screening.recipes import BoostingSettings
 
 Floats = NDArray[np.float32]
@@ -19,14 +20,15 @@ THREADS = 1
 
 FIXED = {"num_threads": THREADS, "deterministic": True, "force_row_wise": True, "verbosity": -1, "max_bin": 63}
 FEWEST = 5
-"""Molecules of each class below which a target is not learnt: its answer is the share of the active ones."""
+"""Molecules (of each class) below which a target is not learnt: its answer is the mean of the validation part."""
 
 
-def fit(x: Floats, labels: Floats, settings: BoostingSettings, seed: int) -> list[str]:
-    """The model text of each target from features (N, F), NaN where missing, and labels (N, T), NaN where unknown."""
+def fit(x: Floats, labels: Floats, settings: BoostingSettings, seed: int, outcome: Outcome) -> list[str]:
+    """The model text of each target from features (N, F), NaN where missing, and standardised labels (N, T), NaN where
+    unknown."""
     parameters = {
         **FIXED,
-        "objective": "binary",
+        "objective": outcome.objective,
         "seed": seed,
         "learning_rate": settings.learning_rate,
         "num_leaves": settings.leaves,
@@ -39,7 +41,7 @@ def fit(x: Floats, labels: Floats, settings: BoostingSettings, seed: int) -> lis
     texts = []
     for column in labels.T:
         known = ~np.isnan(column)
-        if min((column[known] > 0).sum(), (column[known] == 0).sum()) < FEWEST:
+        if outcome.known(column) < FEWEST:
             texts.append("")
             continue
         data = lightgbm.Dataset(x[known], column[known], params={"max_bin": FIXED["max_bin"]})
@@ -68,7 +70,7 @@ class Trees:
         self.boosters = [lightgbm.Booster(model_str=text) if text else None for text in texts]
 
     def __call__(self, x: Floats) -> NDArray[np.float64]:
-        """The log odds of each target, (N, F) -> (N, T); 0 for a target that was not learnt."""
+        """The score of each target, (N, F) -> (N, T); 0 for a target that was not learnt."""
         columns = [
             np.zeros(len(x)) if one is None else np.asarray(one.predict(x, raw_score=True, num_threads=THREADS))
             for one in self.boosters

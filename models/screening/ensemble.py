@@ -21,6 +21,7 @@ from models.screening.blending import Blending
 from models.screening.boosting import Trees
 from models.screening.domain import Domain
 from models.screening.molecules import Molecule
+from models.screening.outcome import OUTCOMES, Outcome
 from models.screening.spelling import Vocabulary
 
 Floats = NDArray[np.float64]
@@ -36,15 +37,18 @@ READ = {"boosting": features.table, "ecfp-boosting": features.bits}
 
 @dataclass(frozen=True)
 class Answer:
-    """Of N molecules and T targets: calibrated `probability` and `spread` (N, T)."""
+    """Of N molecules and T targets: `value` (N, T), a calibrated probability or a number in the target's unit, `spread`
+    (N, T), and `half` (T,): how far the interval of a number reaches to each side, NaN where there is none."""
 
-    probability: Floats
+    value: Floats
     spread: Floats
+    half: Floats | None = None
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Member s of every part was trained with seed s. `views`: spellings that the LSTM averages."""
+    """Member s of every part was trained with seed s. `units`: of each target, or none; `views`: spellings that the
+    LSTM averages; `half`: as of an `Answer`."""
 
     targets: tuple[str, ...]
     parts: tuple[str, ...]
@@ -53,40 +57,51 @@ class Ensemble:
     vocabulary: Vocabulary
     blending: Blending
     domain: Domain
+    units: tuple[str, ...] = ()
     views: int = 1
     device: str = "cpu"
+    half: Floats | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        """What the targets are."""
+        return self.blending.outcome
+
+    def unit(self, target: str) -> str:
+        """Of a target; empty where it has none."""
+        return self.units[self.targets.index(target)] if self.units else ""
 
     def parted(self, molecules: Sequence[Molecule], views: int | None = None) -> Floats:
-        """Each member's logits by part, (P, S, N, T). A part of no weight is left out: its logits are 0."""
+        """Each member's scores by part, (P, S, N, T). A part of no weight is left out: its scores are 0."""
         used = [part for part, weight in zip(self.parts, self.blending.weights, strict=True) if weight > 0]
-        found = {part: self._logits(part, molecules, views or self.views) for part in used}
+        found = {part: self._scores(part, molecules, views or self.views) for part in used}
         nothing = np.zeros_like(next(iter(found.values())))
         return np.stack([found.get(part, nothing) for part in self.parts])
 
     def answer(self, molecules: Sequence[Molecule], views: int | None = None) -> Answer:
-        """Probabilities, and how far the members of the blend disagree: their weighted standard deviation."""
-        logits = self.parted(molecules, views)
-        probability = self.blending.probability(logits.mean(axis=1))
-        members = self.blending.calibrated(logits)  # (P, S, N, T)
+        """Answers, and how far the members of the blend disagree: their weighted standard deviation."""
+        scores = self.parted(molecules, views)
+        value = self.blending.answer(scores.mean(axis=1))
+        members = self.blending.calibrated(scores)  # (P, S, N, T)
         weight = np.repeat(self.blending.weights[:, None], members.shape[1], axis=1) / members.shape[1]
-        spread = np.sqrt((weight[..., None, None] * (members - probability) ** 2).sum(axis=(0, 1)))
-        return Answer(probability, spread)
+        spread = np.sqrt((weight[..., None, None] * (members - value) ** 2).sum(axis=(0, 1)))
+        return Answer(value, spread, self.half)
 
-    def _logits(self, part: str, molecules: Sequence[Molecule], views: int) -> Floats:
-        """One part's logits, (S, N, T)."""
+    def _scores(self, part: str, molecules: Sequence[Molecule], views: int) -> Floats:
+        """One part's scores, (S, N, T)."""
         if part in READ:
             table = READ[part](molecules)
             return np.stack([trees(table) for trees in self.trees[part]])
         if part == "smiles-lstm":
-            return lstm_logits(self.networks[part], self.vocabulary, molecules, views, self.device)
-        return mpnn_logits(self.networks[part], molecules, self.device)
+            return lstm_scores(self.networks[part], self.vocabulary, molecules, views, self.device)
+        return mpnn_scores(self.networks[part], molecules, self.device)
 
 
 @torch.inference_mode()
-def lstm_logits(
+def lstm_scores(
     networks: Sequence[nn.Module], vocabulary: Vocabulary, molecules: Sequence[Molecule], views: int, device: str
 ) -> Floats:
-    """Mean logits over `views` spellings, (S, N, T)."""
+    """Mean scores over `views` spellings, (S, N, T)."""
     total: Floats | None = None
     for number in range(views):
         texts = [spelling.view(one, number) for one in molecules]
@@ -97,7 +112,7 @@ def lstm_logits(
 
 
 def _by_length(network: nn.Module, vocabulary: Vocabulary, texts: Sequence[str], device: str) -> Floats:
-    """One network's logits (N, T). Spellings of like length go together: padding costs as much as letters do."""
+    """One network's scores (N, T). Spellings of like length go together: padding costs as much as letters do."""
     order = np.argsort([len(text) for text in texts], kind="stable")
     pieces = []
     for start in range(0, len(order), CHUNK):
@@ -110,8 +125,8 @@ def _by_length(network: nn.Module, vocabulary: Vocabulary, texts: Sequence[str],
 
 
 @torch.inference_mode()
-def mpnn_logits(networks: Sequence[nn.Module], molecules: Sequence[Molecule], device: str) -> Floats:
-    """The message passing networks' logits, (S, N, T)."""
+def mpnn_scores(networks: Sequence[nn.Module], molecules: Sequence[Molecule], device: str) -> Floats:
+    """The message passing networks' scores, (S, N, T)."""
     pieces = []
     for start in range(0, len(molecules), CHUNK):
         batch = graphs.batch([graphs.graph(one) for one in molecules[start : start + CHUNK]]).to(device)
@@ -147,10 +162,16 @@ def _assembled(
     }
     limit = float(manifest["domain"]["limit"])
     domain = Domain.read(tensors["domain.places"].numpy(), tensors["domain.counts"].numpy(), limit)
-    blending = Blending(np.array(own["weights"]), np.array(own["calibration"]))
-    targets = tuple(manifest["contract"]["targets"])
+    contract = manifest["contract"]
+    # Versions of before there were numbers say nothing of it.
+    outcome = OUTCOMES[contract.get("values", "classes")]
+    blending = Blending(np.array(own["weights"]), np.array(own["calibration"]), outcome)
+    targets, units = tuple(contract["targets"]), tuple(contract.get("units", ()))
+    half = np.array(own["half_width"], dtype=np.float64) if own.get("half_width") is not None else None
     vocabulary = Vocabulary(manifest["vocabulary"])
-    return Ensemble(targets, tuple(own["parts"]), networks, trees, vocabulary, blending, domain, own["views"], device)
+    return Ensemble(
+        targets, tuple(own["parts"]), networks, trees, vocabulary, blending, domain, units, own["views"], device, half
+    )
 
 
 def network(part: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor], prefix: str, device: str) -> nn.Module:

@@ -1,4 +1,4 @@
-"""What each atom adds: the change of a molecule's logit when the atom is hidden, and the picture of it."""
+"""What each atom adds: the change of a molecule's log odds, or of its number, when the atom is hidden. Also drawn."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ Floats = NDArray[np.float64]
 
 WIDTH, HEIGHT = 420, 320
 FOR, AGAINST = (0.85, 0.33, 0.31), (0.26, 0.53, 0.84)
-"""Red and blue: what raises the probability, and what lowers it."""
+"""Red and blue: what raises the answer, and what lowers it."""
 
 LEAST = 0.1
 """Weights below this share of the largest stay without colour."""
 
 
 def atom_weights(ensemble: Ensemble, molecule: Molecule, column: int | None) -> Floats:
-    """(A,) for each atom the logit of the molecule less the logit with the atom made a dummy atom, its bonds kept.
+    """(A,) for each atom the log odds of the molecule less those with the atom made a dummy atom, its bonds kept; of a
+    number the number, in the target's unit.
 
     `column`: the target, None for the mean over all. One spelling each: all hidden forms go through the model at once.
     """
     shown = [molecule, *(_hidden(molecule, place) for place in range(molecule.mol.GetNumAtoms()))]
-    p = np.clip(ensemble.answer(shown, views=1).probability, 1e-6, 1 - 1e-6)
-    logit = np.log(p / (1 - p))
-    chosen: Floats = logit.mean(axis=1) if column is None else logit[:, column]
+    margin = ensemble.outcome.margin(ensemble.answer(shown, views=1).value)
+    chosen: Floats = margin.mean(axis=1) if column is None else margin[:, column]
     weights: Floats = chosen[0] - chosen[1:]
     return weights
 

@@ -22,8 +22,11 @@ _NAMES = [
 ]
 _PROPERTIES = rdMolDescriptors.Properties(_NAMES)
 
-FEATURES = BITS + len(_NAMES) + 42 + 14 + 12 + 10
-"""Counts, then the scalar descriptors, MQN (42), PEOE_VSA (14), SlogP_VSA (12) and SMR_VSA (10)."""
+DESCRIPTORS = len(_NAMES) + 42 + 14 + 12 + 10
+"""The scalar ones, MQN (42), PEOE_VSA (14), SlogP_VSA (12) and SMR_VSA (10)."""
+
+FEATURES = BITS + DESCRIPTORS
+"""Counts, then descriptors."""
 
 
 def fingerprint(molecule: Molecule) -> ExplicitBitVect:
@@ -45,12 +48,13 @@ def table(molecules: Sequence[Molecule]) -> Floats:
     found = np.zeros((len(molecules), FEATURES), dtype=np.float32)
     for row, one in enumerate(molecules):
         found[row, :BITS] = _MORGAN.GetCountFingerprintAsNumPy(one.mol)
-        found[row, BITS:] = _descriptors(one)
+        found[row, BITS:] = descriptors(one)
     found[~np.isfinite(found)] = np.nan
     return found
 
 
-def _descriptors(molecule: Molecule) -> list[float]:
+def descriptors(molecule: Molecule) -> list[float]:
+    """The DESCRIPTORS alone, as RDKit gives them."""
     mol = molecule.mol
     return [
         *_PROPERTIES.ComputeProperties(mol),

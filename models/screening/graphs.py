@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from torch import Tensor
 
+from models.screening import features
 from models.screening.molecules import Molecule
 
 ELEMENTS = (5, 6, 7, 8, 9, 14, 15, 16, 17, 34, 35, 53)
@@ -26,28 +27,39 @@ BOND = len(BONDS) + 2 + 4
 
 @dataclass(frozen=True)
 class Graph:
-    """`atoms` (A, ATOM); bond 2k goes from `ends[k, 0]` to `ends[k, 1]` and bond 2k + 1 back; `bonds` (K, BOND)."""
+    """`atoms` (A, ATOM); bond 2k goes from `ends[k, 0]` to `ends[k, 1]` and bond 2k + 1 back; `bonds` (K, BOND);
+    `whole` (DESCRIPTORS,) of the molecule, NaN where undefined."""
 
     atoms: NDArray[np.float32]
     ends: NDArray[np.int64]
     bonds: NDArray[np.float32]
+    whole: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class GraphBatch:
-    """Many graphs: `source`, `target` (E,) atoms of each directed bond; `reverse` of bond e is e ^ 1; `owner` (A,)."""
+    """Many graphs: `source`, `target` (E,) atoms of each directed bond; `reverse` of bond e is e ^ 1; `owner` (A,);
+    `whole` (B, DESCRIPTORS)."""
 
     atoms: Tensor
     source: Tensor
     target: Tensor
     bonds: Tensor
     owner: Tensor
-    count: int
+    whole: Tensor
+
+    @property
+    def count(self) -> int:
+        """B, the number of graphs."""
+        return len(self.whole)
 
     def to(self, device: str) -> GraphBatch:
         """The same on a device."""
-        ends = self.source.to(device), self.target.to(device)
-        return GraphBatch(self.atoms.to(device), *ends, self.bonds.to(device), self.owner.to(device), self.count)
+        return GraphBatch(*(tensor.to(device) for tensor in self.tensors()))
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """What it is made of, in order."""
+        return self.atoms, self.source, self.target, self.bonds, self.owner, self.whole
 
 
 def graph(molecule: Molecule) -> Graph:
@@ -56,7 +68,9 @@ def graph(molecule: Molecule) -> Graph:
     atoms = np.array([_atom(atom) for atom in mol.GetAtoms()], dtype=np.float32)
     ends = np.array([(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in mol.GetBonds()], dtype=np.int64).reshape(-1, 2)
     bonds = np.array([_bond(bond) for bond in mol.GetBonds()], dtype=np.float32).reshape(-1, BOND)
-    return Graph(atoms, ends, bonds)
+    whole = np.array(features.descriptors(molecule), dtype=np.float32)
+    whole[~np.isfinite(whole)] = np.nan
+    return Graph(atoms, ends, bonds, whole)
 
 
 def batch(graphs: Sequence[Graph]) -> GraphBatch:
@@ -71,7 +85,7 @@ def batch(graphs: Sequence[Graph]) -> GraphBatch:
         target=torch.from_numpy(ends[:, ::-1].reshape(-1).copy()),
         bonds=torch.from_numpy(np.repeat(bonds, 2, axis=0)),
         owner=torch.from_numpy(np.repeat(np.arange(len(graphs)), sizes)),
-        count=len(graphs),
+        whole=torch.from_numpy(np.stack([one.whole for one in graphs])),
     )
 
 

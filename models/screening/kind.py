@@ -21,10 +21,12 @@ class ScreeningParams(Params):
 
     top: int = Field(default=100, ge=1, le=10_000, description="Molecules that stand in the result; the table has all.")
     target: str | None = Field(
-        default=None, max_length=200, description="Target of the model to rank by; null: the mean over all targets."
+        default=None,
+        max_length=200,
+        description="Target of the model to rank by; null: the mean over all, which numbers of several do not have.",
     )
     order: Literal["highest", "lowest"] = Field(
-        default="highest", description="Which probability ranks first: the lowest, say, where the target is toxicity."
+        default="highest", description="Which answer ranks first: the lowest, say, where the target is toxicity."
     )
     explain: bool = Field(default=True, description="Weigh the atoms of the first molecules by hiding each in turn.")
     pictures: int = Field(
@@ -54,6 +56,18 @@ class Score(BaseModel):
     spread: float = Field(ge=0)
 
 
+class Estimate(BaseModel):
+    """A number of one target, in its unit, as are `spread`, the weighted standard deviation of the ensemble's members,
+    and `low` to `high`, which held nine of ten molecules of the validation part; null where it was too small for it."""
+
+    target: str
+    value: float
+    unit: str | None
+    spread: float = Field(ge=0)
+    low: float | None
+    high: float | None
+
+
 class Applicability(BaseModel):
     """How near the model's training molecules are: Tanimoto similarity of Morgan fingerprints, 0 to 1."""
 
@@ -76,21 +90,21 @@ class ScreeningItem(BaseModel):
     name: str | None = Field(description="As the file has it: the second word of an SMI line, the title in an SDF.")
     input: int = Field(description="Position of the job's input that it first stands in, from 0.")
     line: int = Field(description="Its line (or record of an SDF) there, from 1.")
-    scores: list[Score]
+    scores: list[Score | Estimate]
     applicability: Applicability
     alerts: Alerts
     salts_stripped: bool
     copies: int = Field(ge=1, description="Lines that hold this molecule.")
     atom_weights: list[float] | None = Field(
         default=None,
-        description="Per heavy atom in the order of `smiles`: what the logit of the ranked target loses when the atom "
-        "is hidden. Evidence for the model's output, not a cause.",
+        description="Per heavy atom in the order of `smiles`: what the log odds of the ranked target, or its number, "
+        "lose when the atom is hidden. Evidence for the model's output, not a cause.",
     )
 
 
 KIND = Kind(
     name="screening",
-    summary="Molecules to a ranked table of probabilities, each with spread, applicability and atom contributions.",
+    summary="Molecules to a ranked table of probabilities or numbers, with spread, nearness and atom contributions.",
     params=ScreeningParams,
     item=ScreeningItem,
     data=MoleculeData,

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from jobs.kinds import Recipe
 from models.data.canonical import MoleculeSet
 from models.diagnosis.weights import pack, unpack
-from models.prediction import stack
-from models.screening import blending, boosting, features, graphs, preparing
+from models.screening import blending, boosting, features, graphs, interval, preparing
+from models.screening import outcome as outcomes
 from models.screening.blending import Blending
 from models.screening.boosting import Trees
 from models.screening.domain import Domain
 from models.screening.ensemble import READ, Ensemble
+from models.screening.outcome import Outcome, Scale
 from models.screening.preparing import Part
 from models.screening.recipes import BoostingSettings, EcfpSettings, LstmSettings, MpnnSettings, ScreeningRecipe
 from models.screening.spelling import Vocabulary
@@ -37,11 +38,12 @@ BASELINE = "ecfp-boosting"
 
 @dataclass(frozen=True)
 class Fitted:
-    """A screening model, and what it was fitted on. `seen` (P, S, Nv, T): logits of the validation molecules by part
-    and seed; `tensors`: the networks' weights as they are stored.
+    """A screening model, and what it was fitted on. `seen` (P, S, Nv, T): scores of the validation molecules by part
+    and seed; `tensors`: the networks' weights as they are stored; `scale`: of the training part's labels.
     """
 
     ensemble: Ensemble
+    scale: Scale
     training: Part
     validation: Part
     seen: Floats
@@ -54,7 +56,21 @@ class Fitted:
     """Per seed, the baseline."""
 
     plain_seen: Floats
-    """(S, Nv, T) its logits of the validation molecules."""
+    """(S, Nv, T) its scores of the validation molecules."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """What the targets are."""
+        return self.ensemble.blending.outcome
+
+    def blend(self, scores: Floats) -> Blending:
+        """A blend fitted to the validation labels by the scores (P, Nv, T) there: of one seed, say."""
+        return blending.fit(scores, self.validation.labels, self.outcome, self.scale)
+
+    def alone(self, seen: Floats, scores: Floats) -> Floats:
+        """The answers (N, T) of one member to its scores, calibrated by its scores `seen` (Nv, T) of the validation."""
+        lines = blending.calibrate(seen, self.validation.labels, self.outcome, self.scale)
+        return blending.calibrated(lines, scores, self.outcome)
 
     def every_part(self) -> Ensemble:
         """The same members with equal weights, so that every part is asked."""
@@ -67,13 +83,13 @@ def fit(session: Session, recipe: ScreeningRecipe) -> Fitted:
     data = cast(MoleculeSet, session.data)
     session.say("encoding")
     training, validation = preparing.fitting(data)
-    molecules = [*training.molecules, *validation.molecules]
-    labels = np.concatenate([training.labels, validation.labels])
+    outcome = outcomes.of(data)
+    scale = outcome.scale(training.labels)
     vocabulary = Vocabulary.of(one.canonical for one in training.molecules)
-    tasks = _tasks(session, recipe, molecules, labels, len(training), vocabulary)
+    tasks = _tasks(session, recipe, (training, validation), outcome, vocabulary)
     session.plan({name: Planned(task, task.settings.epochs) for name, task in tasks.items()})
     tensors, networks = _networks(session, tasks)
-    texts = _trees(session, recipe, training)
+    texts = _trees(session, recipe, training, outcome)
     plain = [Trees(one) for one in texts[BASELINE]]
     domain = _domain(session, training)
     parts: tuple[str, ...] = tuple(recipe.parts)
@@ -82,33 +98,41 @@ def fit(session: Session, recipe: ScreeningRecipe) -> Fitted:
     trees = {part: [Trees(one) for one in each] for part, each in kept.items()}
     loose = Ensemble(
         data.targets, parts, networks, trees, vocabulary,
-        Blending(np.full(len(parts), 1 / len(parts)), np.tile([0.0, 1.0], (len(data.targets), 1))),
-        domain, cast(LstmSettings, lstm).views if lstm is not None else 1,
+        Blending(np.full(len(parts), 1 / len(parts)), np.tile([0.0, 1.0], (len(data.targets), 1)), outcome),
+        domain, data.units, cast(LstmSettings, lstm).views if lstm is not None else 1,
     )  # fmt: skip
     session.say("blending")
     seen = loose.parted(validation.molecules)
-    ensemble = replace(loose, blending=blending.fit(seen.mean(axis=1), validation.labels))
+    mean = seen.mean(axis=1)
+    half = interval.half_widths(mean, validation.labels, outcome, scale) if data.numbers else None
+    ensemble = replace(loose, blending=blending.fit(mean, validation.labels, outcome, scale), half=half)
     plain_seen = np.stack([trees(features.bits(validation.molecules)) for trees in plain])
     configs = {part: tasks[f"{part}-0"].config for part in networks}
-    return Fitted(ensemble, training, validation, seen, tensors, kept, configs, plain, plain_seen)
+    return Fitted(ensemble, scale, training, validation, seen, tensors, kept, configs, plain, plain_seen)
 
 
 def _tasks(
-    session: Session, recipe: ScreeningRecipe, molecules: Sequence[Any], labels: NDArray[np.float32], training: int,
-    vocabulary: Vocabulary,
-) -> dict[str, MoleculeTask]:  # fmt: skip
-    """Every network that is going to be trained, by part and seed."""
+    session: Session, recipe: ScreeningRecipe, parts: tuple[Part, Part], outcome: Outcome, vocabulary: Vocabulary
+) -> dict[str, MoleculeTask]:
+    """Every network that is going to be trained on `parts`, training and validation, by part and seed."""
+    molecules, training = [one for part in parts for one in part.molecules], len(parts[0])
+    labels = np.concatenate([_standardised(part, parts[0], outcome) for part in parts])
     tasks: dict[str, MoleculeTask] = {}
     for part, settings in recipe.parts.items():
         if isinstance(settings, LstmSettings):
-            task: MoleculeTask = LstmTask(list(molecules), labels, training, vocabulary, settings)
+            task: MoleculeTask = LstmTask(molecules, labels, training, vocabulary, settings, outcome)
         elif isinstance(settings, MpnnSettings):
-            task = MpnnTask([graphs.graph(one) for one in molecules], labels, training, settings)
+            task = MpnnTask([graphs.graph(one) for one in molecules], labels, training, settings, outcome)
         else:
             continue
         session.step()
         tasks.update({f"{part}-{seed}": task for seed in range(recipe.seeds)})
     return tasks
+
+
+def _standardised(part: Part, training: Part, outcome: Outcome) -> NDArray[np.float32]:
+    """The labels of a part as models learn them."""
+    return outcome.scale(training.labels).standardised(part.labels).astype(np.float32)
 
 
 def _networks(
@@ -127,27 +151,35 @@ def _networks(
     return tensors, networks
 
 
-def _trees(session: Session, recipe: ScreeningRecipe, training: Part) -> dict[str, list[list[str]]]:
+def _trees(session: Session, recipe: ScreeningRecipe, training: Part, outcome: Outcome) -> dict[str, list[list[str]]]:
     """Every part of trees by seed and target, the baseline among them whether it takes part or not."""
     wanted: dict[str, Recipe] = {BASELINE: EcfpSettings()}
     wanted.update({part: one for part, one in recipe.parts.items() if part in READ})
     found: dict[str, list[list[str]]] = {}
     for part, settings in wanted.items():
         table = READ[part](training.molecules)
-        found[part] = [
-            _boosted(session, f"{part}-{seed}", table, training, cast(BoostingSettings, settings))
-            for seed in range(recipe.seeds)
-        ]
+        fits = _Boosting(table, _standardised(training, training, outcome), cast(BoostingSettings, settings), outcome)
+        found[part] = [fits.made(session, f"{part}-{seed}") for seed in range(recipe.seeds)]
     return found
 
 
-def _boosted(
-    session: Session, label: str, table: NDArray[np.float32], training: Part, settings: BoostingSettings
-) -> list[str]:
-    """Kept in the checkpoint."""
-    seed = derived(session.seed, label) % 2**31
-    made = session.once(label, lambda: {"trees": boosting.pack(boosting.fit(table, training.labels, settings, seed))})
-    return boosting.unpack(made["trees"])
+@dataclass(frozen=True)
+class _Boosting:
+    """What trees are fitted to, whatever the seed."""
+
+    table: NDArray[np.float32]
+    labels: NDArray[np.float32]
+    settings: BoostingSettings
+    outcome: Outcome
+
+    def made(self, session: Session, label: str) -> list[str]:
+        """The trees of each target; kept in the checkpoint."""
+        seed = derived(session.seed, label) % 2**31
+
+        def make() -> dict[str, bytes]:
+            return {"trees": boosting.pack(boosting.fit(self.table, self.labels, self.settings, seed, self.outcome))}
+
+        return boosting.unpack(session.once(label, make)["trees"])
 
 
 def _domain(session: Session, training: Part) -> Domain:
@@ -161,9 +193,3 @@ def _domain(session: Session, training: Part) -> Domain:
 
     kept = safetensors.torch.load(session.once("domain", make)["domain"])
     return Domain.read(kept["places"].numpy(), kept["counts"].numpy(), float(kept["limit"]))
-
-
-def alone(seen: Floats, labels: NDArray[np.float32], logits: Floats) -> Floats:
-    """One part's probabilities (N, T) of its logits, calibrated on the validation part by its logits there."""
-    calibration = blending.calibrate(seen, labels)
-    return stack.sigmoid(calibration[:, 0] + calibration[:, 1] * logits)

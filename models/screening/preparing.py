@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from jobs.errors import InputError
 from models.data.canonical import TRAIN, VALIDATION, MoleculeSet
+from models.screening import outcome as outcomes
 from models.screening.molecules import Molecule, from_smiles
+from models.screening.outcome import Outcome
 
 Labels = NDArray[np.float32]
 
@@ -46,16 +48,17 @@ def read(data: MoleculeSet, which: int) -> Part:
 
 def fitting(data: MoleculeSet) -> tuple[Part, Part]:
     """Training and validation part, each with every molecule once; the test part is not looked at."""
-    return fold(read(data, TRAIN)), fold(read(data, VALIDATION))
+    what = outcomes.of(data)
+    return fold(read(data, TRAIN), what), fold(read(data, VALIDATION), what)
 
 
-def fold(part: Part) -> Part:
-    """Each molecule once, by its canonical SMILES without salts. Where copies disagree on a target, it counts as not
-    measured: nobody knows which is right. What then has no label at all is left out."""
+def fold(part: Part, outcome: Outcome) -> Part:
+    """Each molecule once, by its canonical SMILES without salts. Where copies disagree on a class, it counts as not
+    measured: nobody knows which is right; of numbers the mean is taken. What has no label at all is left out."""
     groups: dict[str, list[int]] = {}
     for place, one in enumerate(part.molecules):
         groups.setdefault(one.canonical, []).append(place)
-    merged = [_agreed(part.labels[places]) for places in groups.values()]
+    merged = [_agreed(part.labels[places], outcome) for places in groups.values()]
     labels = np.array([found for found, _ in merged], dtype=np.float32).reshape(-1, part.labels.shape[1])
     known = ~np.isnan(labels).all(axis=1)
     firsts = np.array([places[0] for places in groups.values()], dtype=np.intp)[known]
@@ -69,14 +72,14 @@ def fold(part: Part) -> Part:
     )
 
 
-def _agreed(labels: Labels) -> tuple[Labels, bool]:
+def _agreed(labels: Labels, outcome: Outcome) -> tuple[Labels, bool]:
     """One row of labels for some copies, and whether they disagree anywhere."""
     found = np.full(labels.shape[1], np.nan, dtype=np.float32)
     disagree = False
     for column, values in enumerate(labels.T):
         known = np.unique(values[~np.isnan(values)])
-        if len(known) == 1:
-            found[column] = known[0]
+        if len(known):
+            found[column] = known[0] if len(known) == 1 else outcome.agreed(values[~np.isnan(values)])
         disagree |= len(known) > 1
     return found, disagree
 

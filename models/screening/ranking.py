@@ -34,12 +34,12 @@ other columns from the row that has the least."""
 class Ranking:
     """Lines are known by their `place`, from 0, in the order in which they were read."""
 
-    def __init__(self, path: Path, targets: Sequence[str], highest: bool) -> None:
-        """`path` is made; molecules are ranked by the mean probability of `targets`, ties by their first line."""
+    def __init__(self, path: Path, names: Sequence[str], highest: bool) -> None:
+        """`path` is made; molecules are ranked by the mean of the columns `names`, ties by their first line."""
         path.unlink(missing_ok=True)
         self._base = sqlite3.connect(path, isolation_level=None)
         self._base.executescript(_LINES)
-        self._names = [f"p {target}" for target in targets]
+        self._names = list(names)
         self.columns = ("smiles", *self._names)
         """What `add` reads."""
 

@@ -21,6 +21,7 @@ class NetworkSettings(Recipe):
     batch: int = Field(default=64, ge=8, le=4096)
     learning_rate: float = Field(default=1e-3, gt=0, le=0.1)
     weight_decay: float = Field(default=0.01, ge=0, le=10)
+    ema: float = Field(default=0.98, ge=0, lt=1, description="Decay of the averaged weights; 0: the last step's.")
 
 
 class LstmSettings(NetworkSettings):
@@ -38,6 +39,7 @@ class MpnnSettings(NetworkSettings):
 
     hidden: int = Field(default=200, ge=8, le=2400)
     steps: int = Field(default=3, ge=2, le=8, description="Bonds over which a message travels.")
+    descriptors: bool = Field(default=True, description="RDKit's numbers of the whole molecule beside its atoms' mean.")
     dropout: float = Field(default=0.1, ge=0, lt=1)
     learning_rate: float = Field(default=2e-3, gt=0, le=0.1)
 

@@ -19,6 +19,12 @@ FIGURES = {
     "auprc": "Average precision",
     "brier": "Brier score (lower is better)",
     "ece": "Expected calibration error (lower is better)",
+    "mean_rmse": "Mean RMSE over the targets, in spreads of the training part (lower is better)",
+    "rmse": "Root mean squared error (lower is better)",
+    "mae": "Mean absolute error (lower is better)",
+    "r2": "Share of the variance explained",
+    "spearman": "Spearman's rank correlation",
+    "coverage": "Share of measured values within their 90 % interval",
 }
 """Metrics of a manifest that the page shows, in order."""
 
@@ -34,7 +40,8 @@ def render(report: Report) -> str:
         result=report.result,
         cards=[{"item": item, "source": source} for item, source in _drawn(report)],
         items=items,
-        targets=[score["target"] for score in items[0]["scores"]][:MOST_TARGETS] if items else [],
+        targets=[_headed(score) for score in items[0]["scores"]][:MOST_TARGETS] if items else [],
+        numbers=bool(items) and "value" in items[0]["scores"][0],
         failed=[item["error"] for item in report.result["items"] if "error" in item],
         counts=(report.result.get("provenance") or {}).get("counts") or {},
         manifest=report.manifest,
@@ -53,6 +60,11 @@ def figures(manifest: Mapping[str, Any] | None) -> list[tuple[str, Mapping[str, 
     test, mean = metrics.get("test") or {}, metrics.get("mean") or {}
     base = ((manifest or {}).get("baseline") or {}).get("mean") or {}
     return [(words, test[name], mean.get(name), base.get(name)) for name, words in FIGURES.items() if test.get(name)]
+
+
+def _headed(score: Mapping[str, Any]) -> str:
+    """A target, with its unit where it has one."""
+    return f"{score['target']} [{score['unit']}]" if score.get("unit") else str(score["target"])
 
 
 def _drawn(report: Report) -> list[tuple[Mapping[str, Any], Markup]]:

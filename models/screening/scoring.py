@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 from jobs.errors import InputError, JobError
-from models.screening import alerts
-from models.screening.ensemble import Ensemble
+from models.screening import alerts, columns
+from models.screening.ensemble import Answer, Ensemble
 from models.screening.molecules import Molecule, from_block, from_smiles
 from models.screening.reading import Entry
 
@@ -39,9 +39,9 @@ def scored(
     for start in range(0, len(unique), SLICE):
         step()
         pieces.append(_answers(unique[start : start + SLICE], ensemble))
-    columns = _columns(placed, read, ensemble)
+    known = _known(placed, read)
     answers = pl.concat(pieces) if pieces else _answers([], ensemble)
-    frame = columns.join(answers, on="smiles", how="left", maintain_order="left")
+    frame = known.join(answers, on="smiles", how="left", maintain_order="left")
     return frame, [found for found in read if isinstance(found, JobError)]
 
 
@@ -55,7 +55,7 @@ def molecule(entry: Entry) -> Molecule | JobError:
         return error
 
 
-def _columns(placed: Sequence[Placed], read: Sequence[Molecule | JobError], ensemble: Ensemble) -> pl.DataFrame:
+def _known(placed: Sequence[Placed], read: Sequence[Molecule | JobError]) -> pl.DataFrame:
     """What is known without the model."""
     whole = [one if isinstance(one, Molecule) else None for one in read]
     return pl.DataFrame(
@@ -73,16 +73,12 @@ def _columns(placed: Sequence[Placed], read: Sequence[Molecule | JobError], ense
 
 def _answers(molecules: Sequence[Molecule], ensemble: Ensemble) -> pl.DataFrame:
     """What the model and RDKit say of molecules, by canonical SMILES."""
-    count, targets = len(molecules), ensemble.targets
-    probability = spread = np.empty((count, len(targets)))
-    near = np.empty(count)
+    nothing = np.empty((0, len(ensemble.targets)))
+    answer, near = Answer(nothing, nothing), np.empty(0)
     if molecules:
         answer, near = ensemble.answer(molecules), ensemble.domain.nearest(molecules)
-        probability, spread = answer.probability, answer.spread
     found: dict[str, pl.Series] = {"smiles": pl.Series([one.canonical for one in molecules], dtype=pl.String)}
-    for column, target in enumerate(targets):
-        found[f"p {target}"] = pl.Series(probability[:, column].round(6), dtype=pl.Float64)
-        found[f"spread {target}"] = pl.Series(spread[:, column].round(6), dtype=pl.Float64)
+    found |= columns.filled(ensemble, answer)
     found["nearest_tanimoto"] = pl.Series(near.round(4), dtype=pl.Float64)
     found["in_domain"] = pl.Series(near >= ensemble.domain.limit, dtype=pl.Boolean)
     found["pains"] = pl.Series([";".join(alerts.pains(one)) for one in molecules], dtype=pl.String)

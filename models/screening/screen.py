@@ -21,8 +21,8 @@ import torch
 from jobs.errors import AllItemsFailed, InputError, LimitExceeded, ModelUnusable
 from jobs.predicting import ModelVersion, NewArtifact
 from jobs.running import Finished, Stop, Work
+from models.screening import columns, explaining, reading, table
 from models.screening import ensemble as ensembles
-from models.screening import explaining, reading, table
 from models.screening.ensemble import Ensemble
 from models.screening.kind import MOST_LINES, ScreeningParams
 from models.screening.molecules import from_smiles
@@ -58,7 +58,8 @@ def run(work: Work) -> Finished:
         first = screening.errors[0]["error"]["detail"] if screening.errors else "There is no line."
         raise AllItemsFailed(f"No line has a score: {_summary(screening.codes)} The first: {first}")
     work.progress(1.0, "ranking", f"{rows.count} lines")
-    with closing(table.rank(rows, ranked_by, params.order == "highest", work.folder)) as ranking:
+    names = [columns.name(ensemble, one) for one in ranked_by]
+    with closing(table.rank(rows, names, params.order == "highest", work.folder)) as ranking:
         work.progress(1.0, "writing", f"{rows.count} lines")
         parquet, csv = table.write(rows, ranking, work.folder)
         best = table.top(rows, ranking, params.top)
@@ -183,7 +184,9 @@ _KEPT: dict[tuple[Any, ...], Ensemble] = {}
 
 
 def _ranked_by(params: ScreeningParams, ensemble: Ensemble) -> tuple[str, ...]:
-    """The targets whose mean probability ranks; raises `InputError`."""
+    """The targets whose mean probability ranks, or the one whose number does; raises `InputError`."""
+    if params.target is None and ensemble.outcome.name == "numbers" and len(ensemble.targets) > 1:
+        raise InputError(f"Numbers of several targets have no mean; params.target takes {', '.join(ensemble.targets)}.")
     if params.target is None:
         return ensemble.targets
     if params.target not in ensemble.targets:
@@ -205,21 +208,16 @@ def _items(
             molecule = from_smiles(row["smiles"])
             weights = explaining.atom_weights(ensemble, molecule, column)
             item["atom_weights"] = [round(float(weight), 4) for weight in weights]
-            p = np.mean([row[f"p {target}"] for target in ranked_by])
-            picture = explaining.drawn(molecule, weights, f"{row['rank']}: {p:.3f}")
+            picture = explaining.drawn(molecule, weights, f"{row['rank']}: {columns.words(ensemble, row, ranked_by)}")
             pictures.append(NewArtifact(f"molecule-{row['rank']:03d}.svg", "image/svg+xml", picture, place))
         items.append(item)
     return items, pictures
 
 
 def _item(row: Mapping[str, Any], ensemble: Ensemble) -> dict[str, Any]:
-    scores = [
-        {"target": target, "probability": row[f"p {target}"], "spread": row[f"spread {target}"]}
-        for target in ensemble.targets
-    ]
     return {
         **{name: row[name] for name in ("rank", "smiles", "name", "input", "line")},
-        "scores": scores,
+        "scores": columns.scores(ensemble, row),
         "applicability": {name: row[name] for name in ("nearest_tanimoto", "in_domain")},
         "alerts": {
             "pains": [one for one in row["pains"].split(";") if one],

@@ -61,9 +61,9 @@ class Rows:
                 start += len(block)
 
 
-def rank(rows: Rows, targets: Sequence[str], highest: bool, folder: Path) -> Ranking:
-    """Rank every molecule by the mean probability of `targets`; ties stand in the order of their lines."""
-    ranking = Ranking(folder / "ranking.sqlite", targets, highest)
+def rank(rows: Rows, names: Sequence[str], highest: bool, folder: Path) -> Ranking:
+    """Rank every molecule by the mean of the columns `names`; ties stand in the order of their lines."""
+    ranking = Ranking(folder / "ranking.sqlite", names, highest)
     for _, frame in rows.frames(ranking.columns):
         ranking.add(frame)
     ranking.settle()

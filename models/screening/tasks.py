@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.data.predictive import auc
-from models.screening import graphs, lstm, mpnn, spelling
+from models.screening import features, graphs, lstm, mpnn, spelling
 from models.screening.graphs import Graph
 from models.screening.molecules import Molecule
+from models.screening.outcome import Outcome
 from models.screening.recipes import LstmSettings, MpnnSettings, NetworkSettings
 from models.screening.spelling import Vocabulary
 from models.training.task import Task
@@ -24,27 +24,35 @@ WARM_UP = 0.05
 
 CHUNK = 256
 
+LOSSES: Mapping[str, Callable[..., Tensor]] = {
+    "classes": nn.functional.binary_cross_entropy_with_logits,
+    "numbers": nn.functional.mse_loss,
+}
+"""By the name of the outcome."""
+
 
 class MoleculeTask(Task):
-    """What both networks share. `labels` (N, T), NaN where not measured, of training and then validation molecules."""
+    """What both networks share. `labels` (N, T), standardised, NaN where not measured, of training and then validation
+    molecules."""
 
+    settings: NetworkSettings
     config: Mapping[str, Any]
     """How the network is built again."""
 
     clip = 1.0
-    monitor = "validation_auc"
 
-    def __init__(self, settings: NetworkSettings, labels: NDArray[np.float32], training: int) -> None:
+    def __init__(self, settings: NetworkSettings, labels: NDArray[np.float32], training: int, outcome: Outcome) -> None:
         """The first `training` molecules are the examples, the rest validates."""
         self.settings, self.labels, self.examples = settings, torch.from_numpy(labels), training
-        self.batch_size = settings.batch
+        self.outcome, self.monitor = outcome, outcome.monitor
+        self.batch_size, self.ema = settings.batch, settings.ema
 
     def loss(self, network: nn.Module, batch: Any) -> Tensor:
-        """Mean binary cross-entropy over what was measured."""
+        """Mean over what was measured."""
         inputs, labels = batch
-        return masked_loss(self.logits(network, inputs), labels)
+        return masked_loss(self.scores(network, inputs), labels, self.outcome)
 
-    def logits(self, network: nn.Module, inputs: Any) -> Tensor:
+    def scores(self, network: nn.Module, inputs: Any) -> Tensor:
         """The network's (B, T) for the inputs of a batch."""
         raise NotImplementedError
 
@@ -59,11 +67,12 @@ class MoleculeTask(Task):
         return min(1.0, done / WARM_UP + 0.1) * (0.5 + 0.5 * math.cos(math.pi * done))
 
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """Mean AUC and loss on the validation molecules."""
-        found = torch.cat([self.logits(network, part) for part in self.validation(next(network.parameters()).device)])
+        """Figure and loss on the validation molecules."""
+        found = torch.cat([self.scores(network, part) for part in self.validation(next(network.parameters()).device)])
         labels = self.labels[self.examples :]
-        loss = float(masked_loss(found.cpu(), labels))
-        return {"validation_auc": mean_auc(labels.numpy(), found.double().cpu().numpy()), "validation_loss": loss}
+        loss = float(masked_loss(found.cpu(), labels, self.outcome))
+        figure = self.outcome.monitored(labels.numpy(), found.double().cpu().numpy())
+        return {self.outcome.monitor: figure, "validation_loss": loss}
 
     def validation(self, device: torch.device) -> Any:
         """The validation molecules as inputs, a chunk at a time."""
@@ -75,10 +84,10 @@ class LstmTask(MoleculeTask):
 
     def __init__(
         self, molecules: list[Molecule], labels: NDArray[np.float32], training: int, vocabulary: Vocabulary,
-        settings: LstmSettings,
+        settings: LstmSettings, outcome: Outcome,
     ) -> None:  # fmt: skip
         """`molecules` (N,): training, then validation."""
-        super().__init__(settings, labels, training)
+        super().__init__(settings, labels, training, outcome)
         self.molecules, self.vocabulary = molecules, vocabulary
         self.config = {
             "vocabulary": len(vocabulary), "targets": labels.shape[1], "layers": settings.layers,
@@ -95,7 +104,7 @@ class LstmTask(MoleculeTask):
         texts = [spelling.spelling(self.molecules[row], seed) for row, seed in zip(index.tolist(), seeds, strict=True)]
         return self.vocabulary.encode(texts), self.labels[index]
 
-    def logits(self, network: nn.Module, inputs: Any) -> Tensor:
+    def scores(self, network: nn.Module, inputs: Any) -> Tensor:
         """From codes and lengths."""
         found: Tensor = network(*inputs)
         return found
@@ -110,25 +119,32 @@ class LstmTask(MoleculeTask):
 class MpnnTask(MoleculeTask):
     """Graphs, made once."""
 
-    def __init__(self, drawn: list[Graph], labels: NDArray[np.float32], training: int, settings: MpnnSettings) -> None:
+    settings: MpnnSettings
+
+    def __init__(
+        self, drawn: list[Graph], labels: NDArray[np.float32], training: int, settings: MpnnSettings, outcome: Outcome
+    ) -> None:
         """`drawn` (N,): graphs of training, then validation."""
-        super().__init__(settings, labels, training)
-        self.graphs = drawn
+        super().__init__(settings, labels, training, outcome)
+        self.settings, self.graphs = settings, drawn
         self.config = {
             "targets": labels.shape[1], "hidden": settings.hidden, "steps": settings.steps,
-            "dropout": settings.dropout,
+            "dropout": settings.dropout, "descriptors": features.DESCRIPTORS if settings.descriptors else 0,
         }  # fmt: skip
 
     def build(self) -> nn.Module:
-        """The untrained network."""
-        return mpnn.build(self.config)
+        """The untrained network, which knows how the training molecules' descriptors are spread."""
+        network = mpnn.build(self.config)
+        if self.settings.descriptors:
+            network.measure(torch.from_numpy(np.stack([one.whole for one in self.graphs[: self.examples]])))
+        return network
 
     def batch(self, index: Tensor, generator: torch.Generator) -> Any:
         """The tensors of the graphs side by side, and labels."""
         made = graphs.batch([self.graphs[row] for row in index.tolist()])
-        return (made.atoms, made.source, made.target, made.bonds, made.owner, len(index)), self.labels[index]
+        return made.tensors(), self.labels[index]
 
-    def logits(self, network: nn.Module, inputs: Any) -> Tensor:
+    def scores(self, network: nn.Module, inputs: Any) -> Tensor:
         """From the tensors of a `GraphBatch`."""
         found: Tensor = network(graphs.GraphBatch(*inputs))
         return found
@@ -136,23 +152,13 @@ class MpnnTask(MoleculeTask):
     def validation(self, device: torch.device) -> Any:
         """In the order in which they stand."""
         for start in range(self.examples, len(self.graphs), CHUNK):
-            made = graphs.batch(self.graphs[start : start + CHUNK]).to(str(device))
-            yield made.atoms, made.source, made.target, made.bonds, made.owner, made.count
+            yield graphs.batch(self.graphs[start : start + CHUNK]).to(str(device)).tensors()
 
 
-def masked_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean binary cross-entropy of (B, T) logits where the label is known; 0 where none is."""
+def masked_loss(scores: Tensor, labels: Tensor, outcome: Outcome) -> Tensor:
+    """Mean of (B, T) scores where the label is known, 0 where none is: binary cross-entropy of classes, squared error
+    of standardised numbers."""
     known = ~labels.isnan()
-    each = nn.functional.binary_cross_entropy_with_logits(logits, labels.nan_to_num(), reduction="none")
-    return (each * known).sum() / known.sum().clamp_min(1)
-
-
-def mean_auc(labels: NDArray[np.float32], score: NDArray[np.float64]) -> float:
-    """Mean over targets of the area under the ROC curve, of those that have both classes; NaN where none has."""
-    found = []
-    for column in range(labels.shape[1]):
-        known = ~np.isnan(labels[:, column])
-        positive = labels[known, column] > 0
-        if positive.any() and not positive.all():
-            found.append(auc(score[known, column], positive))
-    return float(np.mean(found)) if found else math.nan
+    each = LOSSES[outcome.name](scores, labels.nan_to_num(), reduction="none")
+    mean: Tensor = (each * known).sum() / known.sum().clamp_min(1)
+    return mean

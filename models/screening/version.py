@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Any
 
 import safetensors.torch
@@ -41,6 +42,8 @@ def parts(fitted: Fitted) -> dict[str, Any]:
     return {
         "contract": {
             "targets": list(ensemble.targets),
+            "values": ensemble.outcome.name,
+            **({"units": list(ensemble.units)} if ensemble.units else {}),
             "smiles": {"most_letters": MOST_LETTERS, "most_heavy_atoms": MOST_ATOMS},
         },
         "network": {
@@ -54,6 +57,7 @@ def parts(fitted: Fitted) -> dict[str, Any]:
             "weights": list(used.values()),
             "calibration": ensemble.blending.calibration.tolist(),
             "views": ensemble.views,
+            **({} if ensemble.half is None else {"half_width": [_number(one) for one in ensemble.half.tolist()]}),
         },
         "domain": {"limit": ensemble.domain.limit, "measure": "Tanimoto of Morgan bits, radius 2, 2048"},
         "trees": {
@@ -62,3 +66,8 @@ def parts(fitted: Fitted) -> dict[str, Any]:
             if part in used
         },
     }
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN."""
+    return value if math.isfinite(value) else None

@@ -10,10 +10,10 @@ from typing import Any
 
 import polars as pl
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import roc_auc_score, root_mean_squared_error
 
 from models.data.scaffolds import parts
-from tests.screening_data import active, smiles
+from tests.screening_data import active, known, smiles
 from tests.services.home import Home
 
 RECIPE = ["--recipe", "boosting", "--set", "seeds=1", "--set", "rounds=20", "--set", "least_in_leaf=3"]
@@ -85,6 +85,42 @@ def test_given_molecules_typed_as_json_then_the_ranking_is_printed(home: Home, v
     )
     assert "binds" in typed
     assert "CCC(=O)O" in typed
+
+
+def test_given_measured_numbers_then_they_are_learnt_screened_in_their_unit_and_gated_by_their_error(
+    home: Home,
+) -> None:
+    rows = "".join(f"{text},{known(text)},{part(place)}\n" for place, text in enumerate(smiles()))
+    (home.folder / "numbers.csv").write_text("smiles,logS,split\n" + rows)
+    options = ["--option", 'targets=["logS"]', "--option", "split=split", "--option", "values=numbers"]
+    options += ["--option", 'units={"logS": "log mol/l"}']
+    found = home.json("data", "add", "measured", "--format", "molecules", "numbers.csv", *options)
+    assert found["state"] == "ready", found
+    good = home.json("train", "screening", "--data", "measured", *RECIPE, "--set", "rounds=120", "--watch")
+    poor = home.json("train", "screening", "--data", "measured", *RECIPE, "--watch")
+    wrong = [one["manifest"]["metrics"]["test"]["rmse"]["value"] for one in (good, poor)]
+    assert wrong[0] < wrong[1]
+
+    compared = home.json("models", "compare", "measured@1", "measured@2")
+    (rmse,) = [one for one in compared["differences"] if one["figure"] == "rmse"]
+    assert rmse["difference"] == pytest.approx(wrong[1] - wrong[0], abs=0.002)
+    home.run("models", "promote", "measured@1")
+    # The worse one loses, however little: no interval of its gain begins at 0.
+    home.run("models", "gate", "measured", "--metric", "rmse")
+    home.run("models", "promote", "measured@2", code=1)
+
+    tested = [text for place, text in enumerate(smiles()) if part(place) == "test"]
+    with home.client() as client:
+        file = client.upload("\n".join(tested).encode())
+        job = client.submit("screening", file, model="measured", params={"order": "lowest", "pictures": 1}).wait(300)
+        assert job.state == "succeeded", f"{job.data}\n{home.logs()}"
+        table = pl.read_csv(io.BytesIO(job.artifact("table.csv")))
+        score = job.result().items[0]["scores"][0]
+    value = table["value logS [log mol/l]"]
+    assert value.is_sorted()
+    assert (score["value"], score["unit"]) == (value[0], "log mol/l")
+    truth = [known(text) for text in table["given"]]
+    assert root_mean_squared_error(truth, value) == pytest.approx(wrong[0], abs=0.01)
 
 
 def test_given_no_split_column_then_a_set_can_be_split_by_scaffold(home: Home) -> None:

@@ -19,15 +19,17 @@ from models.screening.ensemble import load
 from models.screening.lstm import SmilesLstm
 from models.screening.molecules import Molecule, from_smiles
 from models.screening.mpnn import Mpnn
+from models.screening.outcome import OUTCOMES, Scale
 from models.screening.recipes import Blend, Boosting
 from models.screening.spelling import Vocabulary
-from models.screening.tasks import masked_loss, mean_auc
+from models.screening.tasks import masked_loss
 from models.screening.trainer import train
 from models.training.session import Session
 from tests.screening_data import dataset, trained, version
 
 torch.set_num_threads(1)
 
+CLASSES = OUTCOMES["classes"]
 CAFFEINE, ASPIRIN = "Cn1cnc2c1c(=O)n(C)c(=O)n2C", "CC(=O)Oc1ccccc1C(=O)O"
 
 
@@ -59,6 +61,46 @@ def test_padding_does_not_change_what_the_lstm_says() -> None:
     torch.testing.assert_close(alone[0], beside[0])
 
 
+def test_the_lstm_reads_both_ways_as_one_over_packed_sequences_does() -> None:
+    from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+    torch.manual_seed(0)
+    words = Vocabulary.of([CAFFEINE, ASPIRIN])
+    network = SmilesLstm(len(words), 1, layers=1, hidden=8, embedding=4, dropout=0.0).eval()
+    plain = torch.nn.LSTM(4, 8, batch_first=True, bidirectional=True)
+    for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"):
+        for own, suffix in ((network.onward[0], ""), (network.backward[0], "_reverse")):
+            getattr(plain, name + suffix).data = getattr(own, name).data
+    codes, lengths = words.encode(["CCO", CAFFEINE, ASPIRIN])
+    packed = pack_padded_sequence(network.embed(codes), lengths, batch_first=True, enforce_sorted=False)
+    read, _ = pad_packed_sequence(plain(packed)[0], batch_first=True)
+    there = torch.arange(read.shape[1]) < lengths[:, None]
+    weight = network.attend(read)[..., 0].masked_fill(~there, -torch.inf).softmax(dim=1)
+    torch.testing.assert_close(network(codes, lengths), network.head((weight[..., None] * read).sum(dim=1)))
+
+
+def test_the_graph_network_reads_descriptors_as_the_training_molecules_spread_them() -> None:
+    torch.manual_seed(0)
+    molecules = read(CAFFEINE, ASPIRIN, "CCO", "CCCCCCO")
+    whole = torch.from_numpy(np.stack([graphs.graph(one).whole for one in molecules]))
+    whole[0, 0] = torch.nan
+    network = Mpnn(1, hidden=8, steps=2, dropout=0.0, descriptors=whole.shape[1]).eval()
+    network.measure(whole)
+    np.testing.assert_allclose(network.centre, np.nanmean(whole, axis=0), rtol=1e-4, atol=1e-5)
+    spread = np.nanstd(whole, axis=0)
+    differs = spread > 1e-5
+    np.testing.assert_allclose(network.spread[differs], spread[differs], rtol=1e-3)
+    assert torch.isinf(network.spread[~differs]).all()
+    batch = graphs.batch([graphs.graph(one) for one in molecules])
+    batch.whole[:] = whole
+    before = network(batch)
+    batch.whole[1] += 10 * network.spread.nan_to_num(posinf=1.0)
+    after = network(batch)
+    assert torch.isfinite(before).all()
+    assert torch.equal(before[2], after[2])
+    assert before[1] != after[1]
+
+
 def test_the_graph_network_does_not_see_the_order_of_atoms_or_its_neighbours_in_the_batch() -> None:
     torch.manual_seed(0)
     network = Mpnn(2, hidden=16, steps=3, dropout=0.1).eval()
@@ -87,23 +129,23 @@ def test_unmeasured_labels_have_no_part_in_the_loss() -> None:
     logits = torch.tensor([[0.3, -2.0], [1.0, 5.0]])
     labels = torch.tensor([[1.0, float("nan")], [0.0, 1.0]])
     p = torch.sigmoid(torch.tensor([0.3, 1.0, 5.0])).numpy()
-    assert float(masked_loss(logits, labels)) == pytest.approx(log_loss([1, 0, 1], p), rel=1e-5)
+    assert float(masked_loss(logits, labels, CLASSES)) == pytest.approx(log_loss([1, 0, 1], p), rel=1e-5)
 
 
 def test_the_mean_auc_is_that_of_the_targets_that_have_both_classes() -> None:
     labels = np.array([[1, 1, np.nan], [0, 1, 0], [1, 1, 1], [0, 1, 0]], dtype=np.float32)
     score = np.array([[0.4, 0, 0.1], [0.5, 1, 0.2], [0.9, 0, 0.9], [0.1, 1, 0.3]])
     first, third = roc_auc_score([1, 0, 1, 0], score[:, 0]), roc_auc_score([0, 1, 0], score[1:, 2])
-    assert mean_auc(labels, score) == pytest.approx((first + third) / 2)
+    assert CLASSES.mean_figure(labels, score) == pytest.approx((first + third) / 2)
 
 
 def test_a_part_that_knows_nothing_gets_no_weight_and_the_blend_is_calibrated() -> None:
     random = np.random.default_rng(0)
     y = (random.random((400, 1)) < 0.3).astype(np.float32)
     good, noise = (2 * y - 1) * 3 + random.normal(0, 3, y.shape), random.normal(0, 3, y.shape)
-    found = blending.fit(np.stack([good, noise]), y)
+    found = blending.fit(np.stack([good, noise]), y, CLASSES, Scale.none(1))
     assert found.weights[0] >= 0.9
-    p = found.probability(np.stack([good, noise]))
+    p = found.answer(np.stack([good, noise]))
     assert abs(float(p.mean() - y.mean())) < 0.01
 
 
@@ -118,7 +160,7 @@ def test_trees_survive_being_packed() -> None:
     molecules = read(*(f"{'C' * n}{end}" for n in range(1, 31) for end in ("O", "N")))
     labels = np.array([[float(n % 2), 1.0] for n in range(60)], dtype=np.float32)
     table = features.table(molecules)
-    texts = boosting.fit(table, labels, Boosting(rounds=10, least_in_leaf=2), seed=1)
+    texts = boosting.fit(table, labels, Boosting(rounds=10, least_in_leaf=2), 1, CLASSES)
     assert texts[1] == "", "a target of one class cannot be learnt"
     first, again = boosting.Trees(texts)(table), boosting.Trees(boosting.unpack(boosting.pack(texts)))(table)
     assert np.array_equal(first, again)
@@ -143,7 +185,7 @@ def test_copies_are_folded_and_where_they_disagree_nobody_is_believed() -> None:
     data = MoleculeSet(
         split=np.zeros(6, np.uint8), key=np.arange(6, dtype=np.uint64), smiles=smiles, labels=labels, targets=("a", "b")
     )
-    found = preparing.fold(preparing.read(data, TRAIN))
+    found = preparing.fold(preparing.read(data, TRAIN), CLASSES)
     assert [one.canonical for one in found.molecules] == ["CCO", "CCN"]
     assert np.array_equal(found.labels, [[1, 0], [nan, 1]], equal_nan=True)
     assert (found.folded, found.contradicted) == (3, 2)
@@ -153,10 +195,10 @@ def test_a_trained_version_read_from_its_files_gives_the_figures_of_its_card(tmp
     made, data = trained(2), dataset(2)
     ensemble = load(version(tmp_path, 2))
     rows = data.part(TEST)
-    p = ensemble.answer([from_smiles(data.smiles[row]) for row in rows]).probability
+    p = ensemble.answer([from_smiles(data.smiles[row]) for row in rows]).value
     test = made.manifest["metrics"]["test"]
     assert test["n"] == len(rows)
-    assert test["mean_auc"]["value"] == pytest.approx(mean_auc(data.labels[rows], p), abs=1e-3)
+    assert test["mean_auc"]["value"] == pytest.approx(CLASSES.mean_figure(data.labels[rows], p), abs=1e-3)
     assert test["mean_auc"]["value"] > 0.9
     known = ~np.isnan(data.labels[rows])
     kept = Cases.read(made.files["cases.npz"])
@@ -184,7 +226,7 @@ def test_files_that_were_changed_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "words"), [(lambda y: y * 7.5, "0 and 1"), (lambda y: np.zeros_like(y), "at least")]
+    ("change", "words"), [(lambda y: y * 7.5, "values=numbers"), (lambda y: np.zeros_like(y), "at least")]
 )
 def test_a_set_that_cannot_be_learnt_is_refused(change: object, words: str) -> None:
     from dataclasses import replace

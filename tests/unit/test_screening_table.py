@@ -52,12 +52,12 @@ def frame(line: Any, molecule: Any) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize("highest", [True, False])
-@pytest.mark.parametrize("targets", [["one"], ["one", "two"]])
+@pytest.mark.parametrize("names", [["p one"], ["p one", "p two"]])
 def test_the_order_is_that_of_a_sort_in_memory(
-    rows: table.Rows, tmp_path: Path, targets: list[str], highest: bool
+    rows: table.Rows, tmp_path: Path, names: list[str], highest: bool
 ) -> None:
     whole = pl.concat(one for _, one in rows.frames())
-    score = pl.mean_horizontal([f"p {target}" for target in targets])
+    score = pl.mean_horizontal(names)
     firsts = (
         whole.filter(pl.col("error").is_null()).with_columns(score=score).group_by("smiles")
         .agg(pl.col("line").min().alias("first"), pl.col("score").first(), pl.len().alias("copies"))
@@ -65,7 +65,7 @@ def test_the_order_is_that_of_a_sort_in_memory(
     )  # fmt: skip
     expected = whole.join(firsts, on="smiles", how="left").sort(["rank", "line"], nulls_last=True)
 
-    with closing(table.rank(rows, targets, highest, tmp_path)) as ranking:
+    with closing(table.rank(rows, names, highest, tmp_path)) as ranking:
         parquet, written = table.write(rows, ranking, tmp_path)
         best = table.top(rows, ranking, 20)
     found = pl.read_parquet(parquet)

@@ -48,7 +48,10 @@ def read(files: Sequence[Path], options: MoleculesOptions, notes: Notes | None =
     _tell_copies(kept, labels, notes)
     written = tuple(text for text, fine in zip(smiles.to_list(), good, strict=True) if fine)
     keys = splitting.unique_keys([text.encode() for text in written], split, *labels.T)
-    return MoleculeSet(split=split, key=keys, smiles=written, labels=labels, targets=options.targets)
+    return MoleculeSet(
+        split=split, key=keys, smiles=written, labels=labels, targets=options.targets,
+        numbers=options.values == "numbers", units=tuple(options.units.get(name, "") for name in options.targets),
+    )  # fmt: skip
 
 
 def _canonical(smiles: Sequence[str]) -> list[str | None]:
