@@ -13,9 +13,9 @@ from api.routing import Routes
 from api.schemas import ArtifactPath, JobPath
 from api.services import services
 from db import audit, reading
-from db.records import JobView, StoredResult
+from db.records import JobView, Preview, StoredResult
 from jobs.results import Result
-from jobs.states import State
+from jobs.states import FINAL, State
 
 routes = Routes("results", __name__, url_prefix="/v1")
 
@@ -27,7 +27,7 @@ INLINE = frozenset({"image/png", "image/jpeg", "image/svg+xml", "text/html", "te
 @auth.needs("read")
 def read(path: JobPath) -> Response:
     """The result of a succeeded job."""
-    job, stored = _committed(str(path.job_id))
+    job, stored = _committed(visible(str(path.job_id)))
     audit.record(services().database, auth.current().id, "result.read", job.id, synced=False)
     return jsonify(stored.result)
 
@@ -35,9 +35,16 @@ def read(path: JobPath) -> Response:
 @routes.get("/jobs/<uuid:job_id>/artifacts/<name>", responses={200: documenting.BYTES})
 @auth.needs("read")
 def artifact(path: ArtifactPath) -> Response:
-    """A file that the job made. `report.html` is drawn anew from the stored result."""
+    """A file that the job made, or one that it shows while it runs (its `artifact` events name those).
+
+    `report.html` is drawn anew from the stored result.
+    """
     here = services()
-    job, stored = _committed(str(path.job_id))
+    job = visible(str(path.job_id))
+    if (shown := _shown(job, path.name)) is not None:
+        audit.record(here.database, auth.current().id, "artifact.read", f"{job.id}/{path.name}", synced=False)
+        return _sent(path.name, _content(job, shown.fence, shown.name), shown.media_type)
+    job, stored = _committed(job)
     found = next((one for one in stored.artifacts if one.name == path.name), None)
     drawn = path.name == REPORT
     if found is None and not drawn:
@@ -46,30 +53,41 @@ def artifact(path: ArtifactPath) -> Response:
     if found is None or drawn:
         content, media_type = render(here.database, here.storage, job, stored).encode(), "text/html; charset=utf-8"
     else:
-        content, media_type = _content(job, stored, found.name), found.media_type
+        content, media_type = _content(job, stored.fence, found.name), found.media_type
+    return _sent(path.name, content, media_type)
+
+
+def _sent(name: str, content: bytes, media_type: str) -> Response:
     answer = Response(content, content_type=media_type)
-    shown = "inline" if media_type.partition(";")[0] in INLINE else "attachment"
-    answer.headers["Content-Disposition"] = f'{shown}; filename="{path.name}"'
+    how = "inline" if media_type.partition(";")[0] in INLINE else "attachment"
+    answer.headers["Content-Disposition"] = f'{how}; filename="{name}"'
     answer.headers.update(GUARDED)
     return answer
 
 
-def _content(job: JobView, stored: StoredResult, name: str) -> bytes:
+def _shown(job: JobView, name: str) -> Preview | None:
+    """What a job that has not ended shows under a name."""
+    if job.state in FINAL:
+        return None
+    found = reading.previews(services().database, [job.id]).get(job.id, ())
+    return next((one for one in found if one.name == name), None)
+
+
+def _content(job: JobView, fence: int, name: str) -> bytes:
     try:
-        return services().storage.read_artifact(job.id, stored.fence, name)
+        return services().storage.read_artifact(job.id, fence, name)
     except FileNotFoundError:
         raise Problem("not-found", "The bytes of this artifact are gone from the storage.") from None
 
 
-def _committed(job_id: str) -> tuple[JobView, StoredResult]:
-    """A job with its result; raises 404 or 409."""
-    job = visible(job_id)
+def _committed(job: JobView) -> tuple[JobView, StoredResult]:
+    """A job with its result; raises 409."""
     if job.state is State.FAILED:
         error = job.error or {}
         raise Problem("job-failed", f"There is no result: {error.get('detail', 'see the job')}", error=job.error)
     if job.state is State.CANCELLED:
         raise Problem("job-cancelled")
-    stored = reading.result(services().database, job_id) if job.state is State.SUCCEEDED else None
+    stored = reading.result(services().database, job.id) if job.state is State.SUCCEEDED else None
     if stored is None:
         raise Problem("job-not-finished", headers={"Retry-After": str(RETRY_AFTER_S)})
     return job, stored
