@@ -38,6 +38,7 @@ from models.synthesis.runner import run
 from models.synthesis.sequence_networks import Course, SequenceGan, Sizes, summary
 from models.synthesis.sequence_recipes import SequenceGanRecipe
 from models.synthesis.sequence_task import PatientGanTask, course
+from models.synthesis.tables import usefulness as use_rows
 from models.synthesis.virtual_patients import PatientGenerator, from_manifest, named
 from models.training import plan
 from models.training.local import LocalWork
@@ -214,6 +215,19 @@ def test_a_version_says_all_figures_and_its_card_as_well(made: NewVersion) -> No
     json.dumps(manifest)
 
 
+def test_a_copula_stands_beside_the_network_with_the_same_figures(made: NewVersion) -> None:
+    """On patients that differ in two numbers it is the better one, and the tables say so."""
+    manifest = made.manifest
+    beside = manifest["baseline"]
+    assert beside["name"] == "gaussian-copula"
+    assert set(manifest["metrics"]["mean"]) - set(beside["mean"]) == {"membership_auc_discriminator"}
+    assert beside["usefulness"]["trtr"] == manifest["usefulness"]["trtr"], "the same risk models on real patients"
+    assert beside["usefulness"]["tstr"]["value"] > manifest["usefulness"]["tstr"]["value"]
+    assert beside["beaten"] is False
+    assert "trained on those of gaussian-copula (TSTR)" in [row[0] for row in use_rows(manifest)]
+    assert "domias, on gaussian-copula" in made.files["card.md"].decode()
+
+
 def test_equal_seeds_make_equal_versions_and_the_test_part_changes_no_weight(
     real: SequenceSet, made: NewVersion
 ) -> None:
@@ -277,11 +291,12 @@ def test_real_patients_as_drawn_ones_are_at_the_floor_and_useful(real: SequenceS
     labels = [one.label.astype(np.int64) for one in (fresh, real)]
     good = patient_figures.quality(batches[0], labels[0], batches[1], labels[1])
     assert good.generated.coverage.coverage == pytest.approx(good.floor.coverage.coverage, abs=0.08)
-    useful = patient_figures.usefulness(fresh, real, binary_set(300, seed=2), encoder, 40, seeds=(0,))
+    (useful,) = patient_figures.usefulness([fresh], real, binary_set(300, seed=2), encoder, 40, seeds=(0,))
     assert useful.trtr.value > 0.7
     assert abs(useful.drop.value) < 0.05
     wrong = replace(fresh, label=1 - fresh.label)
-    assert patient_figures.usefulness(wrong, real, binary_set(300, seed=2), encoder, 40, seeds=(0,)).tstr.value < 0.3
+    (useless,) = patient_figures.usefulness([wrong], real, binary_set(300, seed=2), encoder, 40, seeds=(0,))
+    assert useless.tstr.value < 0.3
 
 
 def test_repeated_training_patients_are_caught_and_fresh_ones_are_not(real: SequenceSet) -> None:
