@@ -24,7 +24,8 @@ COUNT, SIDE, SEED = 50_000, 32, 7
 
 @pytest.fixture
 def stack(tmp_path: Path, sqlite_url: str, redis_server: RedisServer) -> Iterator[Stack]:
-    made = Stack(tmp_path / "stack", sqlite_url, redis_server.url)
+    # A child that is killed is seen by its parent; no lease is to run out on a busy machine.
+    made = Stack(tmp_path / "stack", sqlite_url, redis_server.url, lease_long_s=120, worker_dead_s=60)
     yield made
     made.stop()
 

@@ -24,7 +24,8 @@ from workers.work import Bound, LongWork
 
 @pytest.fixture
 def stack(tmp_path: Path, database_url: str, redis_server: RedisServer) -> Iterator[Stack]:
-    made = Stack(tmp_path / "stack", database_url, redis_server.url)
+    # A child that is killed is seen by its parent; no lease is to run out on a busy machine.
+    made = Stack(tmp_path / "stack", database_url, redis_server.url, lease_long_s=120, worker_dead_s=60)
     yield made
     made.stop()
 
