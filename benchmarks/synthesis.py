@@ -44,8 +44,8 @@ from models.synthesis.usefulness import usefulness
 from models.training.stepping import Stepper
 
 FRACTIONS = (0.05, 0.10, 0.25, 1.0)
-WAYS = ("as they are", "usual augmentation", "virtual images", "both")
-VIRTUAL = ("virtual images", "both")
+WAYS = {"plain": "as they are", "usual": "usual augmentation", "virtual": "virtual images", "both": "both"}
+VIRTUAL, USUAL = ("virtual images", "both"), "usual augmentation"
 AGAIN = 77
 """Seed of the pictures that are measured again, and of the intervals."""
 
@@ -62,6 +62,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=default, help="pneumoniamnist.npz (default %(default)s)")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=300, help="steps of each classifier (default %(default)s)")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="which of them (default all)")
     parser.add_argument("--ratio", type=float, default=1.0, help="virtual images per real one (default %(default)s)")
     parser.add_argument("--count", type=int, default=2000, help="pictures measured again (default %(default)s)")
     parser.add_argument("--keep", type=Path, help="JSON file of what the classifiers said, which are not trained again")
@@ -73,7 +74,8 @@ def main() -> None:
     if chosen.what == "figures":
         figures(data, chosen.count, chosen.seeds)
     else:
-        augment(data, chosen.seeds, Arms(chosen.steps, chosen.ratio, chosen.keep))
+        ways = [WAYS[name] for name in WAYS if name in {*chosen.ways, "usual"}]
+        augment(data, ways, chosen.seeds, Arms(chosen.steps, chosen.ratio, chosen.keep))
 
 
 def figures(data: ImageSet, count: int, seeds: int) -> None:
@@ -153,24 +155,24 @@ class Arms:
         return np.array(known[name])
 
 
-def augment(data: ImageSet, seeds: int, arms: Arms) -> None:
+def augment(data: ImageSet, ways: list[str], seeds: int, arms: Arms) -> None:
     """Print the AUC of each way at each fraction, and the paired differences from the usual augmentation."""
     y = (data.take(data.part(TEST)).labels == 1).astype(np.float64)
     print(f"AUC on {len(y)} test images; cnn-basic, {arms.steps} steps, ratio {arms.ratio:g}", flush=True)
     said: dict[float, list[list[Floats]]] = {fraction: [] for fraction in FRACTIONS}
     for seed in range(seeds):
         for fraction, of in said.items():
-            of.append([arms.margins(data, fraction, way, seed) for way in WAYS])
+            of.append([arms.margins(data, fraction, way, seed) for way in ways])
             aucs = (f"{cases(y, one).figure('auc')[0]:.4f}" for one in of[-1])
             print(f"  seed {seed}, {fraction:.0%}: " + "  ".join(aucs), flush=True)
-    print(f"mean of {seeds} seeds\n{'real images':<14}" + "".join(f"{way:<20}" for way in WAYS))
+    print(f"mean of {seeds} seeds\n{'real images':<14}" + "".join(f"{way:<20}" for way in ways))
     for fraction, of in said.items():
         means = np.mean([[cases(y, one).figure("auc")[0] for one in row] for row in of], axis=0)
         print(f"{fraction:<14.0%}" + "".join(f"{mean:<20.4f}" for mean in means))
     print("differences from the usual augmentation, paired: 95 % interval over seeds and test images, each seed")
-    for way in VIRTUAL:
+    for way in (way for way in ways if way in VIRTUAL):
         for fraction, of in said.items():
-            pairs = [(row[WAYS.index(way)], row[WAYS.index("usual augmentation")]) for row in of]
+            pairs = [(row[ways.index(way)], row[ways.index(USUAL)]) for row in of]
             gain, each = difference(y, pairs)
             shown = ", ".join(f"{one:+.4f}" for one in each)
             print(f"  {way:<16}{fraction:<6.0%}{gain.value:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})  {shown}")
@@ -211,7 +213,7 @@ def trained(data: ImageSet, fraction: float, way: str, ratio: float, steps: int,
     if way in VIRTUAL:
         labels = np.sort(np.random.default_rng(seed).choice(some.labels, round(ratio * len(some))))
         some = joined(some, load(shipped()).draw(labels.tolist(), range(len(labels)), seed), labels)
-    usual = Augmentation() if way in ("usual augmentation", "both") else None
+    usual = Augmentation() if way in (USUAL, "both") else None
     stepper = Stepper(ImageTask(some, validation, Simple(augmentation=usual), 1), seed, "network", "cpu")
     for step in range(steps):
         stepper.step(step)

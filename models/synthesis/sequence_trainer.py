@@ -67,6 +67,14 @@ class Patients:
         assert self.data.label is not None
         return self.data.label[self.data.part(which)].astype(np.int64)
 
+    @property
+    def tested(self) -> tuple[str, SequenceSet]:
+        """The part on which risk models are tested: the validation part where there is no test part."""
+        test = self.data.part(TEST)
+        return (
+            ("test", self.data.take(test)) if len(test) else ("validation", self.data.take(self.data.part(VALIDATION)))
+        )
+
 
 def train(session: Session) -> NewVersion:
     """Train the GAN and describe its generator. Raises `Stop`, `InputError` and `DatasetInvalid`."""
@@ -158,22 +166,18 @@ def _figures(
         session.step()
         session.say("evaluating", what)
 
-    labels, data = patients.labels(TRAIN), patients.data
     step("the simple baseline")
-    copula = Copula.fit(patients.train, labels)
-    plain_one = CopulaGenerator(patients.encoder, patients.emission, data.outcome, copula)
+    makers = (generator, simple(patients))
     step("drawing")
-    own, beside = (drawn(of, labels, max(recipe.checked, len(labels))) for of in (generator, plain_one))
-    good, private = _looked_at(session, recipe, patients, own, gan, step)
-    plain_good, plain_private = _looked_at(session, recipe, patients, beside, None, step)
+    labels = patients.labels(TRAIN)
+    own, beside = (drawn(one, labels, max(recipe.checked, len(labels))) for one in makers)
+    good, private = looked_at(patients, own, recipe.checked, gan, session.seed, step)
+    plain_good, plain_private = looked_at(patients, beside, recipe.checked, None, session.seed, step)
     step()
-    test = data.part(TEST)
-    part, rows = ("test", test) if len(test) else ("validation", data.part(VALIDATION))
+    part, tested = patients.tested
     sets = [made.take(np.arange(len(labels))) for made in (own, beside)]
-    train_part, tested = data.take(data.part(TRAIN)), data.take(rows)
-    useful, plain_useful = patient_figures.usefulness(
-        sets, train_part, tested, patients.encoder, recipe.judge_rounds, step
-    )
+    real = patients.data.take(patients.data.part(TRAIN))
+    useful, plain_useful = patient_figures.usefulness(sets, real, tested, patients.encoder, recipe.judge_rounds, step)
     limits = Limits()
     verdict = judge(limits, good.generated.coverage.coverage, useful.drop.value, private)
     found = {
@@ -190,19 +194,24 @@ def _figures(
     return {"figures.json": json.dumps(found).encode()}
 
 
-def _looked_at(
-    session: Session, recipe: SequenceGanRecipe, patients: Patients, made: SequenceSet, gan: SequenceGan | None,
-    step: Callable[[str], None],
+def simple(patients: Patients) -> CopulaGenerator:
+    """The simple baseline, which is fitted in a second."""
+    copula = Copula.fit(patients.train, patients.labels(TRAIN))
+    return CopulaGenerator(patients.encoder, patients.emission, patients.data.outcome, copula)
+
+
+def looked_at(
+    patients: Patients, made: SequenceSet, checked: int, gan: SequenceGan | None, seed: int = 0,
+    step: Callable[[str], None] = lambda _: None,
 ) -> tuple[PatientQuality, Privacy]:  # fmt: skip
-    """Quality of drawn patients, and what attacks find in them."""
+    """Quality of the first `checked` drawn patients, and what attacks find in them; with a GAN its discriminator's."""
     step("quality")
-    batch = patients.encoder.encode_set(made, np.arange(recipe.checked))
+    batch = patients.encoder.encode_set(made, np.arange(checked))
     assert made.label is not None
     labels, unseen = patients.labels(TRAIN), patients.labels(VALIDATION)
-    made_labels = made.label[: recipe.checked].astype(np.int64)
-    good = patient_figures.quality(batch, made_labels, patients.train, labels, session.seed)
+    good = patient_figures.quality(batch, made.label[:checked].astype(np.int64), patients.train, labels, seed)
     step("privacy: attacks")
-    return good, patient_figures.private(batch, patients.train, labels, patients.validation, unseen, gan, session.seed)
+    return good, patient_figures.private(batch, patients.train, labels, patients.validation, unseen, gan, seed)
 
 
 def _beside(figures: Mapping[str, Any], plain_one: Mapping[str, Any]) -> dict[str, Any]:

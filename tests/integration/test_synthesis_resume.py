@@ -54,7 +54,7 @@ def test_given_a_worker_killed_in_the_middle_of_a_set_then_the_next_goes_on_and_
     assert job.state == "succeeded", job.error
     assert len(job.attempts) == 2
     told = [event.data["message"] for event in reading.events(stack.db, job_id) if event.type == "log"]
-    (resumed,) = (int(text.split()[4]) for text in told if text.startswith("goes on from a checkpoint"))
+    (resumed,) = (int(text.split()[5]) for text in told if text.startswith("goes on from a checkpoint"))
     assert 0 < resumed < COUNT
     content = stack.storage.read_artifact(job_id, job.fence, "synthetic.npz")
     assert stack.result(job_id)["items"][0]["sha256"] == hashlib.sha256(content).hexdigest()
