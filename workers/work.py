@@ -49,10 +49,13 @@ class FencedCheckpoints:
     def save(self, files: dict[str, bytes], manifest: dict[str, Any]) -> None:
         """Store, then reset the crash count; raises `Stop` where the job is no longer ours.
 
-        What was said before is written first: an attempt that goes on from here does not say it again.
+        What was said before is written first: an attempt that goes on from here does not say it again. A database that
+        is away costs that, and no checkpoint.
         """
-        self._work.tell()
-        self._stored.save(files, manifest)
+        try:
+            self._work.tell()
+        finally:
+            self._stored.save(files, manifest)
         claim = self._bound.claim
         if not jobs.checkpointed(self._bound.db, claim.id, claim.fence):
             self._work.stop(LOST)

@@ -12,7 +12,7 @@ from broker.dispatch import Dispatcher
 from db import jobs, reading
 from db.engine import Database
 from db.records import Claim, Completion, Preview, Release, StoredResult
-from jobs.errors import StorageUnavailable
+from jobs.errors import DatabaseUnavailable, StorageUnavailable
 from jobs.kinds import Params
 from jobs.states import Outcome, State
 from tests.jobs_in_a_database import running
@@ -128,6 +128,23 @@ def test_what_was_said_before_a_checkpoint_is_written_before_it(stack: Stack) ->
     assert reading.previews(stack.db, [claim.id]) == {}
     work.checkpoints.save({"state": b"s"}, {})
     assert reading.previews(stack.db, [claim.id]) == {claim.id: [Preview("a.png", claim.fence, "image/png")]}
+
+
+def test_a_database_that_is_away_costs_no_checkpoint(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    (claim,) = running(stack.db)
+    work = LongWork(Bound(stack.db, stack.settings, claim, "w1"), Params(), ("cpu",), stack.folder, stack.storage)
+    work.show("a.png", "image/png", b"a", 1)
+
+    def away(*_: object) -> None:
+        raise DatabaseUnavailable
+
+    with monkeypatch.context() as patched:
+        patched.setattr(jobs, "append_events", away)
+        with pytest.raises(DatabaseUnavailable):
+            work.checkpoints.save({"state": b"s"}, {})
+    assert stack.storage.checkpoints(claim.id, claim.fence).newest() == ({"state": b"s"}, {})
+    work.tell()
+    assert [one.name for one in reading.previews(stack.db, [claim.id])[claim.id]] == ["a.png"]
 
 
 def test_given_a_job_killed_while_it_shows_then_its_files_outlive_it_and_its_end_is_as_if_it_never_died(
