@@ -36,7 +36,10 @@ _ENDS = frozenset(state.value for state in FINAL)
 )
 @auth.needs("read")
 def stream(path: JobPath) -> Response:
-    """The job's events: state, progress, metric, log. Ends with the job."""
+    """The job's events: state, progress, metric, log, artifact. Ends with the job.
+
+    An artifact event names a file that can be had while the job runs: `name`, `media_type`, `href`, `step`.
+    """
     here = services()
     after = _last_event_id()
     job = visible(str(path.job_id))

@@ -37,14 +37,15 @@ def attempt(home: Path) -> Iterator[LongWork]:
     jobs.insert(db, [job], max_queued=1)
     (claim,) = jobs.claim(db, [job.id], WORKER, settings.lease_long_s, "long")
     bound = Bound(db, settings, claim, WORKER)
-    stored = Storage(settings.storage, home / "cache").checkpoints(claim.id, claim.fence)
-    work = LongWork(bound, Params(), ("cpu",), home, stored)
+    storage = Storage(settings.storage, home / "cache")
+    work = LongWork(bound, Params(), ("cpu",), home, storage)
     watch = Watch(bound, work, home / "alive", lambda reason: None)
     try:
         yield work
         watch.tell()
         told = {event.type for event in reading.events(db, claim.id)}
-        if not told >= {"progress", "metric"} or stored.newest() is None or work.stopping is not None:
+        saved = storage.checkpoints(claim.id, claim.fence).newest()
+        if not told >= {"progress", "metric"} or saved is None or work.stopping is not None:
             raise RuntimeError(f"the attempt did not run as a job's does: events {sorted(told)}, {work.stopping}")
     finally:
         watch.finish()

@@ -23,10 +23,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from models.cases import Cases
 from models.data.canonical import TEST, TRAIN, VALIDATION, ImageSet, ordered
 from models.data.formats.medmnist import read
 from models.data.options import MedmnistOptions
-from models.diagnosis import metrics
 from models.diagnosis.evaluate import look
 from models.diagnosis.fitting import ImageTask
 from models.diagnosis.networks import CnnBasic
@@ -35,6 +35,7 @@ from models.synthesis import tables
 from models.synthesis.drawing import load
 from models.synthesis.encoder import shipped as shipped_encoder
 from models.synthesis.examples import shipped
+from models.synthesis.interval import Interval
 from models.synthesis.mixing import joined
 from models.synthesis.part import Part
 from models.synthesis.privacy import Audited, attacked, memorised, nearness
@@ -43,10 +44,14 @@ from models.synthesis.usefulness import usefulness
 from models.training.stepping import Stepper
 
 FRACTIONS = (0.05, 0.10, 0.25, 1.0)
-WAYS = ("as they are", "usual augmentation", "virtual images", "both")
-VIRTUAL = ("virtual images", "both")
+WAYS = {"plain": "as they are", "usual": "usual augmentation", "virtual": "virtual images", "both": "both"}
+VIRTUAL, USUAL = ("virtual images", "both"), "usual augmentation"
 AGAIN = 77
-"""Seed of the pictures that are measured again."""
+"""Seed of the pictures that are measured again, and of the intervals."""
+
+RESAMPLES = 2000
+
+Floats = NDArray[np.float64]
 
 
 def main() -> None:
@@ -57,9 +62,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=default, help="pneumoniamnist.npz (default %(default)s)")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=300, help="steps of each classifier (default %(default)s)")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="which of them (default all)")
     parser.add_argument("--ratio", type=float, default=1.0, help="virtual images per real one (default %(default)s)")
     parser.add_argument("--count", type=int, default=2000, help="pictures measured again (default %(default)s)")
-    parser.add_argument("--keep", type=Path, help="JSON file of the classifiers' AUCs, which are not trained again")
+    parser.add_argument("--keep", type=Path, help="JSON file of what the classifiers said, which are not trained again")
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
@@ -68,7 +74,8 @@ def main() -> None:
     if chosen.what == "figures":
         figures(data, chosen.count, chosen.seeds)
     else:
-        augment(data, chosen.seeds, Arms(chosen.steps, chosen.ratio, chosen.keep))
+        ways = [WAYS[name] for name in WAYS if name in {*chosen.ways, "usual"}]
+        augment(data, ways, chosen.seeds, Arms(chosen.steps, chosen.ratio, chosen.keep))
 
 
 def figures(data: ImageSet, count: int, seeds: int) -> None:
@@ -130,39 +137,63 @@ def flat(images: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 @dataclass
 class Arms:
-    """How each classifier is trained, and where its AUC is kept."""
+    """How each classifier is trained, and where its answers are kept."""
 
     steps: int
     ratio: float
     keep: Path | None = None
 
-    def auc(self, data: ImageSet, fraction: float, way: str, seed: int) -> float:
-        """The AUC on the test part of one classifier, trained or remembered."""
+    def margins(self, data: ImageSet, fraction: float, way: str, seed: int) -> Floats:
+        """What one classifier, trained or remembered, says of each test image, (N,)."""
         known = json.loads(self.keep.read_text()) if self.keep is not None and self.keep.exists() else {}
         virtual = [self.ratio] if way in VIRTUAL else []
         name = " ".join(map(str, (fraction, way, seed, self.steps, *virtual)))
         if name not in known:
-            known[name] = trained(data, fraction, way, self.ratio, self.steps, seed)
+            known[name] = trained(data, fraction, way, self.ratio, self.steps, seed).round(6).tolist()
             if self.keep is not None:
-                self.keep.write_text(json.dumps(known, indent=1))
-        return float(known[name])
+                self.keep.write_text(json.dumps(known))
+        return np.array(known[name])
 
 
-def augment(data: ImageSet, seeds: int, arms: Arms) -> None:
+def augment(data: ImageSet, ways: list[str], seeds: int, arms: Arms) -> None:
     """Print the AUC of each way at each fraction, and the paired differences from the usual augmentation."""
-    count = len(data.part(TEST))
-    print(f"AUC on {count} test images, mean of {seeds} seeds; cnn-basic, {arms.steps} steps, ratio {arms.ratio:g}")
-    print(f"{'real images':<14}" + "".join(f"{way:<22}" for way in WAYS) + "virtual - usual (each seed)")
-    for fraction in FRACTIONS:
-        rows = []
-        for seed in range(seeds):
-            rows.append([arms.auc(data, fraction, way, seed) for way in WAYS])
-            print(f"  {fraction:.0%}, seed {seed}: " + "  ".join(f"{value:.4f}" for value in rows[-1]), flush=True)
-        found = np.array(rows)
-        gain = found[:, WAYS.index("virtual images")] - found[:, WAYS.index("usual augmentation")]
-        shown = "".join(f"{mean:.4f}{'':<16}" for mean in found.mean(axis=0))
-        each = ", ".join(f"{one:+.4f}" for one in gain)
-        print(f"{fraction:.0%}".ljust(14) + f"{shown}{gain.mean():+.4f} ({each})", flush=True)
+    y = (data.take(data.part(TEST)).labels == 1).astype(np.float64)
+    print(f"AUC on {len(y)} test images; cnn-basic, {arms.steps} steps, ratio {arms.ratio:g}", flush=True)
+    said: dict[float, list[list[Floats]]] = {fraction: [] for fraction in FRACTIONS}
+    for seed in range(seeds):
+        for fraction, of in said.items():
+            of.append([arms.margins(data, fraction, way, seed) for way in ways])
+            aucs = (f"{cases(y, one).figure('auc')[0]:.4f}" for one in of[-1])
+            print(f"  seed {seed}, {fraction:.0%}: " + "  ".join(aucs), flush=True)
+    print(f"mean of {seeds} seeds\n{'real images':<14}" + "".join(f"{way:<20}" for way in ways))
+    for fraction, of in said.items():
+        means = np.mean([[cases(y, one).figure("auc")[0] for one in row] for row in of], axis=0)
+        print(f"{fraction:<14.0%}" + "".join(f"{mean:<20.4f}" for mean in means))
+    print("differences from the usual augmentation, paired: 95 % interval over seeds and test images, each seed")
+    for way in (way for way in ways if way in VIRTUAL):
+        for fraction, of in said.items():
+            pairs = [(row[ways.index(way)], row[ways.index(USUAL)]) for row in of]
+            gain, each = difference(y, pairs)
+            shown = ", ".join(f"{one:+.4f}" for one in each)
+            print(f"  {way:<16}{fraction:<6.0%}{gain.value:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})  {shown}")
+
+
+def difference(y: Floats, pairs: list[tuple[Floats, Floats]]) -> tuple[Interval, Floats]:
+    """The mean over the seeds of the first's AUC less the second's, and each seed's (S,).
+
+    The interval draws the seeds and, once for all of them, the test images again.
+    """
+    random = np.random.default_rng(AGAIN)
+    drawn = cases(y, pairs[0][0]).resamples(random, RESAMPLES)  # (R, N)
+    seeds = random.integers(len(pairs), size=(RESAMPLES, len(pairs)))  # (R, S)
+    each = np.array([cases(y, a).figure("auc")[0] - cases(y, b).figure("auc")[0] for a, b in pairs])
+    again = np.stack([cases(y, a).figure("auc", drawn) - cases(y, b).figure("auc", drawn) for a, b in pairs], axis=1)
+    return Interval.of(each.mean(), np.take_along_axis(again, seeds, axis=1).mean(axis=1)), each
+
+
+def cases(y: Floats, score: Floats) -> Cases:
+    """Test images with their truth and a score (N,) each."""
+    return Cases(np.arange(len(y), dtype=np.uint64), {"y": y, "p": score}, {})
 
 
 def part_of(train: ImageSet, fraction: float, seed: int) -> ImageSet:
@@ -175,21 +206,22 @@ def part_of(train: ImageSet, fraction: float, seed: int) -> ImageSet:
     return train.take(np.sort(np.concatenate(chosen)))
 
 
-def trained(data: ImageSet, fraction: float, way: str, ratio: float, steps: int, seed: int) -> float:
-    """Train one classifier one way; its AUC on the test part."""
+def trained(data: ImageSet, fraction: float, way: str, ratio: float, steps: int, seed: int) -> Floats:
+    """Train one classifier one way; its margins on the test part, (N,)."""
     train, validation, test = (data.take(data.part(which)) for which in (TRAIN, VALIDATION, TEST))
     some = part_of(train, fraction, seed)
     if way in VIRTUAL:
         labels = np.sort(np.random.default_rng(seed).choice(some.labels, round(ratio * len(some))))
         some = joined(some, load(shipped()).draw(labels.tolist(), range(len(labels)), seed), labels)
-    usual = Augmentation() if way in ("usual augmentation", "both") else None
+    usual = Augmentation() if way in (USUAL, "both") else None
     stepper = Stepper(ImageTask(some, validation, Simple(augmentation=usual), 1), seed, "network", "cpu")
     for step in range(steps):
         stepper.step(step)
     network = stepper.network.eval()
     assert isinstance(network, CnnBasic)
     logits = look(network, test.images).logits
-    return float(metrics.auc((test.labels == 1).astype(np.int64), logits[:, 1] - logits[:, 0]))
+    margins: Floats = logits[:, 1] - logits[:, 0]
+    return margins
 
 
 if __name__ == "__main__":

@@ -6,19 +6,24 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, Connection, Float, Table, Text, Update, bindparam, insert, select, update
+from sqlalchemy import BigInteger, Connection, Float, Insert, Table, Text, Update, bindparam, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from db.batch import document, relation
 from db.clock import now
 from db.engine import Database
 from db.moves import add_events
 from db.records import Renewed
-from db.rows import EventRow, JobRow
+from db.rows import EventRow, JobRow, PreviewRow
 from db.text import dumps
 from jobs.states import State
 
 _JOBS = cast(Table, JobRow.__table__)
 _EVENTS = cast(Table, EventRow.__table__)
+_PREVIEWS = cast(Table, PreviewRow.__table__)
+
+ARTIFACT = "artifact"
+"""Type of the event by which a running job shows a file."""
 
 
 @cache
@@ -71,6 +76,15 @@ _APPENDING = _appending()
 _HOLDING = select(_JOBS.c.id).where(*_OURS).with_for_update(of=_JOBS)
 
 
+@cache
+def _showing(dialect: str) -> Insert:
+    """A preview; one that an earlier attempt showed under the name is this one's from here on."""
+    into: Any = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(_PREVIEWS)
+    new = {name: into.excluded[name] for name in ("fence", "media_type")}
+    shown: Insert = into.on_conflict_do_update(index_elements=["job_id", "name"], set_=new)
+    return shown
+
+
 def renew(db: Database, worker_id: str, held: Mapping[str, int], lease_s: float) -> Renewed:
     """Renew every lease of a worker (`held`: job id -> fence) with one UPDATE."""
     if not held:
@@ -106,7 +120,10 @@ def append_events(
     progress: tuple[float, str, str] | None = None,
 ) -> bool:  # fmt: skip
     """Append many (type, data) to a running job's stream, in order, and note how far it is (fraction, stage, message):
-    one transaction for all that a runner said in a while. False under an old fence, and then none of it is written."""
+    one transaction for all that a runner said in a while. False under an old fence, and then none of it is written.
+
+    The file that an `artifact` event names lies in the storage under this fence already; it is a preview from here on.
+    """
     ours = {"job": job_id, "under": fence}
     new: dict[str, Any] = {}
     if progress is not None:
@@ -114,12 +131,19 @@ def append_events(
         new = {"fraction": min(1.0, max(0.0, fraction)), "stage": stage, "message": message}
         events = [*events, ("progress", new)]
     rows = [{"id": job_id, "type": kind, "data": dumps(data)} for kind, data in events]
+    shown = [
+        {"job_id": job_id, "name": data["name"], "fence": fence, "media_type": data["media_type"]}
+        for kind, data in events
+        if kind == ARTIFACT
+    ]
 
     def work(connection: Connection) -> bool:
         if connection.execute(_HOLDING, ours).first() is None:
             return False
         if new:
             connection.execute(_PROGRESSING, {**ours, **{f"new_{name}": value for name, value in new.items()}})
+        if shown:
+            connection.execute(_showing(db.dialect), shown)
         add_events(connection, rows)
         return True
 

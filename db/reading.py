@@ -13,8 +13,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from db.batch import document, ids, relation
 from db.depths import queue_depths
 from db.engine import Database
-from db.records import AttemptView, Event, JobView, StoredArtifact, StoredResult
-from db.rows import ArtifactRow, AttemptRow, CallerRow, EventRow, JobRow, ResultRow
+from db.records import AttemptView, Event, JobView, Preview, StoredArtifact, StoredResult
+from db.rows import ArtifactRow, AttemptRow, CallerRow, EventRow, JobRow, PreviewRow, ResultRow
 from db.text import clean_deep
 from jobs.states import FINAL, State
 
@@ -23,6 +23,7 @@ _ATTEMPTS = cast(Table, AttemptRow.__table__)
 _RESULTS = cast(Table, ResultRow.__table__)
 _ARTIFACTS = cast(Table, ArtifactRow.__table__)
 _EVENTS = cast(Table, EventRow.__table__)
+_PREVIEWS = cast(Table, PreviewRow.__table__)
 _CALLERS = cast(Table, CallerRow.__table__)
 
 _FINAL = sorted(state.value for state in FINAL)
@@ -96,6 +97,15 @@ def result(db: Database, job_id: str) -> StoredResult | None:
         return StoredResult(row.result, row.fence, tuple(StoredArtifact(*file) for file in files))
 
     return db.query(work)
+
+
+def previews(db: Database, job_ids: Iterable[str]) -> dict[str, list[Preview]]:
+    """What those of `job_ids` have shown that show anything, in the order of the names."""
+    found: dict[str, list[Preview]] = {}
+    rows = {"asked": ids(job_ids)}
+    for job_id, *row in db.query(lambda connection: connection.execute(_shown(db.dialect), rows).all()):
+        found.setdefault(job_id, []).append(Preview(*row))
+    return found
 
 
 def events(db: Database, job_id: str, after: int = 0, limit: int = 1000) -> list[Event]:
@@ -174,6 +184,16 @@ def _fences(dialect: str) -> Select[Any]:
 
 
 @cache
+def _shown(dialect: str) -> Select[Any]:
+    asked = relation(dialect, "asked", id=Text())
+    return (
+        select(_PREVIEWS.c.job_id, _PREVIEWS.c.name, _PREVIEWS.c.fence, _PREVIEWS.c.media_type)
+        .join(asked, _PREVIEWS.c.job_id == asked.c.id)
+        .order_by(_PREVIEWS.c.job_id, _PREVIEWS.c.name)
+    )
+
+
+@cache
 def _many_events(dialect: str) -> Select[Any]:
     streams = relation(dialect, "streams", id=Text(), after=BigInteger())
     return (
@@ -220,5 +240,5 @@ def _view(row: Any, attempts: tuple[AttemptView, ...]) -> JobView:
 
 __all__ = [
     "EVERYTHING", "Cursor", "Filters", "ended", "events", "events_since", "get", "get_many", "listing",
-    "queue_depths", "result", "running_fences",
+    "previews", "queue_depths", "result", "running_fences",
 ]  # fmt: skip

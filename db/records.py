@@ -201,6 +201,14 @@ class StoredResult(NamedTuple):
     artifacts: tuple[StoredArtifact, ...]
 
 
+class Preview(NamedTuple):
+    """A file that a job shows before it has a result, and the fence under which it lies."""
+
+    name: str
+    fence: int
+    media_type: str
+
+
 class Event(NamedTuple):
     """One line of a job's stream; `id` rises within a job."""
 

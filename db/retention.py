@@ -28,7 +28,16 @@ from db.batch import document, relation
 from db.clock import now
 from db.engine import Database
 from db.reading import running_fences
-from db.rows import BlobRow, DataSetRow, HoldingRow, JobFileRow, JobRow, ModelVersionRow, VersionFileRow
+from db.rows import (
+    BlobRow,
+    DataSetRow,
+    HoldingRow,
+    JobFileRow,
+    JobRow,
+    ModelVersionRow,
+    PreviewRow,
+    VersionFileRow,
+)
 from jobs.datasets import KIND as DATA_SET
 from jobs.states import FINAL, State
 
@@ -39,6 +48,7 @@ _BLOBS = cast(Table, BlobRow.__table__)
 _SETS = cast(Table, DataSetRow.__table__)
 _VERSIONS = cast(Table, ModelVersionRow.__table__)
 _VERSION_FILES = cast(Table, VersionFileRow.__table__)
+_PREVIEWS = cast(Table, PreviewRow.__table__)
 _FINAL = sorted(state.value for state in FINAL)
 _ENDED = _JOBS.c.state.in_(_FINAL)
 
@@ -107,6 +117,12 @@ def sweep_blobs(db: Database, *, grace_s: float, remove: Callable[[str], bool], 
     """
     idle = db.query(lambda connection: connection.execute(_IDLE, {"grace_s": grace_s, "most": limit}).scalars().all())
     return [digest for digest in idle if _sweep(db, digest, grace_s, remove)]
+
+
+def forget_previews(db: Database, job_ids: Sequence[str]) -> None:
+    """Forget what jobs have shown; those among `job_ids` that have not ended keep it."""
+    ended = select(_JOBS.c.id).where(_JOBS.c.id.in_(list(job_ids)), _ENDED)
+    db.transact(lambda connection: connection.execute(delete(_PREVIEWS).where(_PREVIEWS.c.job_id.in_(ended))))
 
 
 def unknown_jobs(db: Database, job_ids: Iterable[str]) -> set[str]:

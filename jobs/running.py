@@ -84,6 +84,11 @@ class Work(Protocol):
     def log(self, message: str) -> None:
         """Append a `log` event; no patient data."""
 
+    def show(self, name: str, media_type: str, content: bytes, step: int) -> None:
+        """Append an `artifact` event: a file that a person may look at while the job runs, under a name that is shown
+        once by each attempt. What is shown is to be among the artifacts of `Finished` too. A storage that is away is
+        no error."""
+
 
 @dataclass(frozen=True)
 class Finished:

@@ -1,10 +1,12 @@
-"""A training as it runs: how far it is, and its curves as lines of small blocks."""
+"""A training as it runs: how far it is, its curves as lines of small blocks, and the pictures that it shows."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
 
 import click
 from rich.console import Group
@@ -12,7 +14,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from medjobs.client import Event, Job
+from medjobs.client import Event, Job, MedjobsError, home
 from medjobs.screen import console, printable, styled
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -35,6 +37,9 @@ class Training:
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
         self.state, self.fraction, self.said, self.last_log = "queued", 0.0, "", ""
+        self.picture = ""
+        """Where the newest picture of what it has learnt lies."""
+
         self.curves: dict[str, list[float]] = {}
 
     def feed(self, event: Event) -> None:
@@ -66,7 +71,9 @@ class Training:
         drawn = Table.grid(padding=(0, 2))
         for name, values in list(self.curves.items())[-MOST_CURVES:]:
             drawn.add_row(styled(name), sparkline(values), f"{values[-1]:.4g}", f"{len(values)} points")
-        return Group(f"Training {self.job_id}", styled(self.line()), bar, drawn, styled(self.last_log))
+        return Group(
+            f"Training {self.job_id}", styled(self.line()), bar, drawn, styled(self.last_log), styled(self.picture)
+        )
 
 
 def sparkline(values: Sequence[float], width: int = WIDTH) -> str:
@@ -96,9 +103,9 @@ def watch(job: Job) -> Job:
     told = Training(job.id)
     try:
         if console().is_terminal:
-            _live(told, job.events())
+            _live(told, job.events(), partial(saved, job))
         else:
-            _lines(told, job.events())
+            _lines(told, job.events(), partial(saved, job))
     except KeyboardInterrupt:
         click.echo(
             f"\nThe training goes on. Return to it with `medjobs watch {job.id}`; `medjobs cancel {job.id}` ends it.",
@@ -108,14 +115,33 @@ def watch(job: Job) -> Job:
     return job.refresh()
 
 
-def _live(told: Training, events: Iterable[Event]) -> None:
+def saved(job: Job, event: Event) -> str:
+    """Save the picture that an `artifact` event names, beside the reports, and say where it lies.
+
+    A training that failed or was cancelled gives none any more: then it is named alone.
+    """
+    name = Path(str(event.data.get("name"))).name
+    path = home() / "reports" / job.id / name
+    try:
+        content = job.artifact(name)
+    except MedjobsError:
+        return name
+    # Pictures are of patients, or learnt from theirs: the folder is its owner's alone.
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return str(path)
+
+
+def _live(told: Training, events: Iterable[Event], save: Callable[[Event], str]) -> None:
     with Live(told, console=console(), refresh_per_second=4):
         for event in events:
             told.feed(event)
+            if event.type == "artifact":
+                told.picture = save(event)
 
 
-def _lines(told: Training, events: Iterable[Event]) -> None:
-    """A line whenever the state changes, and else every few seconds."""
+def _lines(told: Training, events: Iterable[Event], save: Callable[[Event], str]) -> None:
+    """A line whenever the state changes or there is a picture, and else every few seconds."""
     said_at = -math.inf
     for event in events:
         told.feed(event)
@@ -124,3 +150,5 @@ def _lines(told: Training, events: Iterable[Event]) -> None:
             said_at = time.monotonic()
         if due or event.type == "state":
             click.echo(told.line())
+        if event.type == "artifact":
+            click.echo(printable(f"step {event.data.get('step')}  {save(event)}"))

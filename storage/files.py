@@ -123,6 +123,14 @@ class Storage:
             else:
                 self._place.delete_tree(names.checkpoints(job_id, fence))
 
+    def artifacts(self, job_id: str, fence: int) -> list[str]:
+        """Names, of one step, of what an attempt wrote, sorted."""
+        return self._place.files(names.attempt(job_id, fence))
+
+    def delete_artifact(self, job_id: str, fence: int, name: str) -> None:
+        """Delete one artifact of an attempt."""
+        self._place.delete(names.artifact(job_id, fence, name))
+
     def fences(self, job_id: str) -> list[int]:
         """The fences under which attempts of a job wrote something, rising."""
         return sorted(int(name) for name in self._place.folders(names.job(job_id)) if name.isdecimal())

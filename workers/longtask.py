@@ -128,7 +128,7 @@ def _run(bound: Bound, folder: Path) -> None:
     kind = kinds()[claim.kind]
     storage = Storage(settings.storage, settings.home / "cache")
     params = kind.params.model_validate(claim.params)
-    work = LongWork(bound, params, inside(os.environ[DEVICE]), folder, storage.checkpoints(claim.id, claim.fence))
+    work = LongWork(bound, params, inside(os.environ[DEVICE]), folder, storage)
     watch = Watch(bound, work, alive_file(settings, bound.worker_id), lambda reason: _end(bound, reason))
     try:
         used = _equip(bound, storage, kind, work)

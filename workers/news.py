@@ -12,7 +12,7 @@ Progress = tuple[float, str, str]
 """Fraction from 0 to 1, stage, message."""
 
 Event = tuple[str, dict[str, Any]]
-"""Type ("metric" or "log") and data."""
+"""Type ("metric", "log" or "artifact") and data."""
 
 Send = Callable[[list[Event], Progress | None], object]
 """Writes a portion in one transaction; raises where it could not."""
@@ -49,6 +49,11 @@ class News:
         """One line."""
         with self._lock:
             self._events.append(("log", {"message": message}))
+
+    def artifact(self, name: str, media_type: str, href: str, step: int) -> None:
+        """A file that lies in the storage."""
+        with self._lock:
+            self._events.append(("artifact", {"name": name, "media_type": media_type, "href": href, "step": int(step)}))
 
     def deliver(self, send: Send) -> None:
         """Send all that waits, in portions; what `send` raises comes through, and the portion waits on.

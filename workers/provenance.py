@@ -103,5 +103,10 @@ def warning(error: JobError, position: int) -> str:
 
 
 def _link(job_id: str, artifact: StoredArtifact) -> dict[str, Any]:
-    href = f"/v1/jobs/{job_id}/artifacts/{artifact.name}"
-    return {"name": artifact.name, "media_type": artifact.media_type, "href": href, "item": artifact.item}
+    link = href(job_id, artifact.name)
+    return {"name": artifact.name, "media_type": artifact.media_type, "href": link, "item": artifact.item}
+
+
+def href(job_id: str, name: str) -> str:
+    """Where the API serves an artifact."""
+    return f"/v1/jobs/{job_id}/artifacts/{name}"

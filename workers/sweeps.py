@@ -11,7 +11,7 @@ from broker.health import heads
 from broker.queues import POOLS, PRIORITIES
 from db import jobs, retention, workers
 from db.engine import Database
-from db.reading import running_fences
+from db.reading import previews, running_fences
 from jobs.messages import Message
 from jobs.settings import Settings
 from jobs.states import FINAL, State
@@ -108,17 +108,34 @@ class Sweeps:
         retention.sweep_blobs(self._db, grace_s=grace_s, remove=remove)
 
     def sweep_folders(self) -> None:
-        """Files of jobs that have no record, and of attempts that did not become the result."""
+        """Files of jobs that have no record, and of attempts that did not become the result.
+
+        While a job has not ended, its dead attempts keep their checkpoints, and of their files those that are its
+        previews: a row is forgotten before its file, and no attempt but the newest adds one.
+        """
         if not self._folders:
             self._folders = self._storage.folders_of_jobs()
         batch, self._folders = self._folders[:FOLDERS_AT_ONCE], self._folders[FOLDERS_AT_ONCE:]
         known = running_fences(self._db, batch)
+        shown = previews(self._db, batch)
+        if ended := [job_id for job_id in shown if job_id in known and known[job_id][0] in FINAL]:
+            retention.forget_previews(self._db, ended)
         for job_id in batch:
             state, fence = known.get(job_id, (None, 0))
             if state is None:
                 self._storage.delete_job(job_id)
             elif state in FINAL:
                 self._storage.delete_job(job_id, keep_fence=fence if state is State.SUCCEEDED else 0)
+            else:
+                self._sweep_dead_attempts(job_id, fence, {(one.fence, one.name) for one in shown.get(job_id, ())})
+
+    def _sweep_dead_attempts(self, job_id: str, fence: int, shown: set[tuple[int, str]]) -> None:
+        """Files, besides checkpoints, of attempts before `fence` that are not `shown` (fence, name)."""
+        for dead in self._storage.fences(job_id):
+            if dead < fence:
+                for name in self._storage.artifacts(job_id, dead):
+                    if (dead, name) not in shown:
+                        self._storage.delete_artifact(job_id, dead, name)
 
     def tidy(self) -> None:
         """Records of workers that are long gone, and what uploads that were cut off left behind."""

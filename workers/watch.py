@@ -89,10 +89,8 @@ class Watch:
             self.work.stop(LOST)
 
     def tell(self) -> None:
-        """Write progress, metrics and logs; under an old fence they are refused. Those that the database could not take
-        wait, and stand twice in the stream where it was cut off just after it took them."""
-        claim = self._bound.claim
-        self.work.news.deliver(partial(jobs.append_events, self._bound.db, claim.id, claim.fence))
+        """Write what the runner said."""
+        self.work.tell()
 
     def _drain_asked(self) -> bool:
         live = workers.live(self._bound.db, self._bound.settings.worker_dead_s)

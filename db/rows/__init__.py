@@ -4,7 +4,7 @@ from db.rows.base import Row
 from db.rows.caller import AuditRow, CallerRow, IdempotencyRow, TokenRow
 from db.rows.dataset import DataSetRow
 from db.rows.file import BlobRow, HoldingRow, JobFileRow
-from db.rows.history import ArtifactRow, AttemptRow, EventRow, OutboxRow, ResultRow
+from db.rows.history import ArtifactRow, AttemptRow, EventRow, OutboxRow, PreviewRow, ResultRow
 from db.rows.job import JobRow
 from db.rows.model import AliasMoveRow, AliasRow, ModelRow, ModelVersionRow, VersionFileRow
 from db.rows.worker import WatchRow, WorkerRow
@@ -26,6 +26,7 @@ __all__ = [
     "ModelRow",
     "ModelVersionRow",
     "OutboxRow",
+    "PreviewRow",
     "ResultRow",
     "Row",
     "TokenRow",

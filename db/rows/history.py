@@ -63,6 +63,22 @@ class ArtifactRow(Row):
     __table_args__ = (CheckConstraint("size >= 0", "size_not_negative"),)
 
 
+class PreviewRow(Row):
+    """A file that a job shows before it has a result; its bytes are in the storage under job, fence and name.
+
+    An attempt that shows the name again takes the row over. The keeper deletes the rows of a job that has ended.
+    """
+
+    __tablename__ = "previews"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(SafeText, primary_key=True)
+    fence: Mapped[int] = mapped_column(BigInteger)
+    media_type: Mapped[str] = mapped_column(SafeText)
+
+    __table_args__ = (CheckConstraint("fence > 0", "fence_positive"),)
+
+
 class EventRow(Row):
     """One line of a job's event stream. Written only under the job's row lock, so that a job's ids rise as committed.
 
@@ -78,7 +94,7 @@ class EventRow(Row):
     at: Mapped[float] = mapped_column(SECONDS)
 
     __table_args__ = (
-        CheckConstraint("type IN ('state', 'progress', 'metric', 'log')", "type_known"),
+        CheckConstraint("type IN ('state', 'progress', 'metric', 'log', 'artifact')", "type_known"),
         Index("ix_events_of_job", "job_id", "id"),
         # Without AUTOINCREMENT, SQLite hands out the number of a deleted newest row again, and a stream would stall.
         {"sqlite_autoincrement": True},

@@ -70,27 +70,25 @@ def quality(drawn: Batch, drawn_labels: Ints, real: Batch, labels: Ints, seed: i
 
 
 def usefulness(
-    drawn: SequenceSet, real: SequenceSet, test: SequenceSet, encoder: Encoder, rounds: int,
+    drawn: Sequence[SequenceSet], real: SequenceSet, test: SequenceSet, encoder: Encoder, rounds: int,
     step: Callable[[], None] = lambda: None, seeds: Sequence[int] = SEEDS,
-) -> Usefulness:  # fmt: skip
-    """Train boosting on drawn patients (TSTR) and on real ones (TRTR), and test both on the same real patients."""
-    tables = [_table(one, encoder) for one in (drawn, real, test)]
-    assert drawn.label is not None
-    assert real.label is not None
-    assert test.label is not None
-    outcomes = [one.label.astype(np.float64) for one in (drawn, real) if one.label is not None]
-    settings = BoostingSettings(rounds=rounds)
-    pairs = []
+) -> list[Usefulness]:  # fmt: skip
+    """Train boosting on each set of drawn patients (TSTR) and on real ones (TRTR); test all on the same real ones."""
+    trained = [*drawn, real]
+    y, settings = _outcome(test), BoostingSettings(rounds=rounds)
+    tables, asked = [_table(one, encoder) for one in trained], _table(test, encoder)
+    said: list[list[Floats]] = []  # of each seed: of each set trained on, (N,)
     for seed in seeds:
-        pair = []
-        for table, outcome in zip(tables, outcomes, strict=False):
+        said.append([])
+        for table, of in zip(tables, trained, strict=True):
             step()
-            pair.append(boosting.Trees(boosting.fit(table, outcome, settings, seed))(tables[2]))
-        pairs.append(tuple(pair))
-    y = test.label.astype(np.float64)
-    tstr, trtr, drop = compared(y, pairs)
-    each = tuple((seed, _auc(y, own), _auc(y, real_one)) for seed, (own, real_one) in zip(seeds, pairs, strict=True))
-    return Usefulness(tstr, trtr, drop, each, len(drawn), len(real), len(test), "boosting")
+            said[-1].append(boosting.Trees(boosting.fit(table, _outcome(of), settings, seed))(asked))
+    found = []
+    for place, own in enumerate(drawn):
+        pairs = [(probabilities[place], probabilities[-1]) for probabilities in said]
+        each = tuple((seed, _auc(y, mine), _auc(y, other)) for seed, (mine, other) in zip(seeds, pairs, strict=True))
+        found.append(Usefulness(*compared(y, pairs), each, len(own), len(real), len(test), "boosting"))
+    return found
 
 
 def private(
@@ -130,6 +128,12 @@ def _sample(rows: Floats, against: Floats, seed: int) -> PatientSample:
 
 def _first(labels: Ints, counts: dict[int, int]) -> NDArray[np.intp]:
     return np.concatenate([np.flatnonzero(labels == label)[:count] for label, count in counts.items()])
+
+
+def _outcome(data: SequenceSet) -> Floats:
+    """Their outcomes, 0 or 1, (N,)."""
+    assert data.label is not None
+    return data.label.astype(np.float64)
 
 
 def _table(data: SequenceSet, encoder: Encoder) -> Floats:

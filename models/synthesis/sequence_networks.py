@@ -69,20 +69,48 @@ class Sizes:
         return Noise(z, steps, *(torch.logit(u) for u in uniform))
 
 
+class Start(NamedTuple):
+    """What training patients of each outcome have in the mean: `shares` (C, T, V) of bins measured, `value` (C, V) of
+    what was, `known` (C, S) shares and `static` (C, S) values of static values.
+    """
+
+    shares: Tensor
+    value: Tensor
+    known: Tensor
+    static: Tensor
+
+    @classmethod
+    def nowhere(cls, sizes: Sizes) -> Start:
+        """Where nothing is known of the patients."""
+        c, v, s = sizes.classes, sizes.variables, sizes.statics
+        half = torch.full((c, sizes.bins, v), 0.5), torch.full((c, s), 0.5)
+        return cls(half[0], torch.zeros(c, v), half[1], torch.zeros(c, s))
+
+    @classmethod
+    def of(cls, real: Course, labels: Tensor, classes: int) -> Start:
+        """Of real patients with their outcomes (N,)."""
+        parts = [Course(*(part[labels == label] for part in real)) for label in range(classes)]
+        return cls(
+            torch.stack([one.mask.mean(dim=0) for one in parts]),
+            torch.stack([one.value.sum(dim=(0, 1)) / one.mask.sum(dim=(0, 1)).clamp_min(1) for one in parts]),
+            torch.stack([one.known.mean(dim=0) for one in parts]),
+            torch.stack([one.static.sum(dim=0) / one.known.sum(dim=0).clamp_min(1) for one in parts]),
+        )
+
+
 class SequenceGenerator(nn.Module):
     """Noise and class to a course. A patient has a level of its own in every variable, around which a GRU moves.
 
-    `shares` (T, V) and `known` (S,): how often each was measured in training, where the logits start. `levels`: the
-    z-scores that a static value can have, empty where it may have any.
+    It starts where the training patients of each outcome are (`start`), and learns how patients differ from that.
+    `levels`: the z-scores that a static value can have, empty where it may have any.
     """
 
     levels: list[Tensor]
 
-    def __init__(
-        self, sizes: Sizes, shares: Tensor | None = None, known: Tensor | None = None, levels: Sequence[Tensor] = ()
-    ) -> None:
+    def __init__(self, sizes: Sizes, start: Start | None = None, levels: Sequence[Tensor] = ()) -> None:
         super().__init__()
         self.sizes, hidden, v, s = sizes, sizes.hidden, sizes.variables, sizes.statics
+        start = start or Start.nowhere(sizes)
         self.label = nn.Embedding(sizes.classes, hidden)
         self.enter = nn.Linear(sizes.noise, hidden)
         self.patient = nn.Sequential(nn.LeakyReLU(SLOPE), nn.Linear(hidden, hidden), nn.LeakyReLU(SLOPE))
@@ -92,8 +120,8 @@ class SequenceGenerator(nn.Module):
         self.leave = nn.Linear(hidden, 2 * v)
         # Outcomes differ by little: starting alike, the generator learns the difference instead of unlearning another.
         nn.init.zeros_(self.label.weight)
-        self.measured = nn.Parameter(_logit(torch.full((sizes.bins, v), 0.5) if shares is None else shares))
-        self.told = nn.Parameter(_logit(torch.full((s,), 0.5) if known is None else known))
+        self.measured, self.told = nn.Parameter(_logit(start.shares)), nn.Parameter(_logit(start.known))
+        self.middle, self.usual = nn.Parameter(start.value), nn.Parameter(start.static)
         for number in range(s):
             self.register_buffer(f"levels{number}", levels[number] if levels else torch.empty(0))
 
@@ -105,9 +133,11 @@ class SequenceGenerator(nn.Module):
         clock = torch.stack([angle.cos(), angle.sin()], dim=1).expand(len(y), -1, -1)  # (N, T, 2)
         course, _ = self.gru(torch.cat([noise.steps, clock], dim=2), told[None].contiguous())  # (N, T, H)
         value, often = (self.leave(course) + self.level(told)[:, None]).chunk(2, dim=2)  # (N, T, V) each
-        mask = _drawn(often + self.measured, noise.measured)
+        mask = _drawn(often + self.measured[y], noise.measured)
+        value = value + self.middle[y][:, None]
         static, said = self.static(told).chunk(2, dim=1)  # (N, S) each
-        known = _drawn(said + self.told, noise.told)
+        known = _drawn(said + self.told[y], noise.told)
+        static = static + self.usual[y]
         return Course(_held(value) * mask.detach(), mask, self._snapped(_held(static)) * known, known)
 
     def _snapped(self, static: Tensor) -> Tensor:
@@ -153,12 +183,10 @@ class SequenceDiscriminator(nn.Module):
 class SequenceGan(nn.Module):
     """Both networks, trained in turn; the generator alone is kept."""
 
-    def __init__(
-        self, sizes: Sizes, shares: Tensor | None = None, known: Tensor | None = None, levels: Sequence[Tensor] = ()
-    ) -> None:
+    def __init__(self, sizes: Sizes, start: Start | None = None, levels: Sequence[Tensor] = ()) -> None:
         super().__init__()
         self.sizes = sizes
-        self.generator = SequenceGenerator(sizes, shares, known, levels)
+        self.generator = SequenceGenerator(sizes, start, levels)
         self.discriminator = SequenceDiscriminator(sizes)
 
 

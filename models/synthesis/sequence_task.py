@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from models.diagnosis.metrics import auc
 from models.prediction.encoding import Batch
 from models.synthesis.mmd import Discrepancy
-from models.synthesis.sequence_networks import Course, Noise, SequenceGan, Sizes, summary
+from models.synthesis.sequence_networks import Course, Noise, SequenceGan, Sizes, Start, summary
 from models.synthesis.sequence_recipes import SequenceGanRecipe
 from models.training.randomness import generator
 from models.training.task import Task
@@ -61,9 +61,8 @@ class PatientGanTask(Task):
         return Discrepancy.fit(features(self.real), self.labels, self.sizes.classes, MOST_COMPARED)
 
     def build(self) -> nn.Module:
-        """Both networks, untrained; what is measured how often is where the generator starts."""
-        shares, known = self.real.mask.mean(dim=0), self.real.known.mean(dim=0)
-        return SequenceGan(self.sizes, shares, known, self.levels)
+        """Both networks, untrained; the generator starts at the means of each outcome."""
+        return SequenceGan(self.sizes, Start.of(self.real, self.labels, self.sizes.classes), self.levels)
 
     def batch(self, index: Tensor, generator: torch.Generator) -> dict[str, Any]:
         """As many patients of each outcome as the index is long, drawn anew: the rare one would have a few of it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -24,17 +24,20 @@ from models.prediction.encoding import Batch, Encoder
 from models.prediction.members import known_limits
 from models.synthesis import patient_figures
 from models.synthesis.card import card
+from models.synthesis.copula import NAME, Copula, CopulaGenerator
 from models.synthesis.drawing import WEIGHTS
 from models.synthesis.emission import Emission
 from models.synthesis.gate import Limits, judge
 from models.synthesis.health import findings
 from models.synthesis.measured import CHECK_SEED, plain
+from models.synthesis.patient_figures import PatientQuality
 from models.synthesis.patient_sheet import sheet
+from models.synthesis.privacy import Privacy
 from models.synthesis.sequence_networks import SequenceGan
 from models.synthesis.sequence_recipes import SequenceGanRecipe
 from models.synthesis.sequence_task import PatientGanTask
 from models.synthesis.version import SHEET
-from models.synthesis.virtual_patients import CLASSES, PatientGenerator, levels, packed, unpacked
+from models.synthesis.virtual_patients import CLASSES, PatientGenerator, Writer, levels, packed, unpacked
 from models.training.session import Session
 from models.training.task import Planned
 
@@ -42,7 +45,7 @@ OWN = "gan"
 LEAST = 20
 """Patients of each outcome in training, and in validation in all, below which nothing can be learnt or measured."""
 
-MEASURING_S = 150.0
+MEASURING_S = 240.0
 """What the figures take on one busy core, of which the risk models are the most."""
 
 SHOWN = 4
@@ -63,6 +66,14 @@ class Patients:
         """The outcomes of a part, (N,)."""
         assert self.data.label is not None
         return self.data.label[self.data.part(which)].astype(np.int64)
+
+    @property
+    def tested(self) -> tuple[str, SequenceSet]:
+        """The part on which risk models are tested: the validation part where there is no test part."""
+        test = self.data.part(TEST)
+        return (
+            ("test", self.data.take(test)) if len(test) else ("validation", self.data.take(self.data.part(VALIDATION)))
+        )
 
 
 def train(session: Session) -> NewVersion:
@@ -105,6 +116,7 @@ def described(session: Session, recipe: SequenceGanRecipe, patients: Patients, g
     generator = unpacked(content, gan.sizes, patients.encoder, patients.emission, data.outcome)
     stage = session.once("figures", lambda: _figures(session, recipe, patients, gan, generator))
     figures = json.loads(stage["figures.json"])
+    baseline = figures.pop("baseline")
     manifest: dict[str, Any] = {
         "name": session.name,
         "kind": "synthesis",
@@ -122,7 +134,7 @@ def described(session: Session, recipe: SequenceGanRecipe, patients: Patients, g
         **figures,
         "health": findings(session.curves.as_json(), OWN),
         "metrics": _metrics(figures, len(data.part(TEST))),
-        "baseline": {"name": None, "mean": {}},
+        "baseline": _beside(figures, baseline),
         "data": {
             "name": session.dataset.name,
             "fingerprint": session.dataset.fingerprint,
@@ -137,7 +149,7 @@ def described(session: Session, recipe: SequenceGanRecipe, patients: Patients, g
     return NewVersion(session.name, "synthesis", manifest, _files(content, manifest, generator))
 
 
-def drawn(generator: PatientGenerator, labels: np.ndarray[Any, np.dtype[np.int64]], count: int) -> SequenceSet:
+def drawn(generator: Writer, labels: np.ndarray[Any, np.dtype[np.int64]], count: int) -> SequenceSet:
     """`count` patients, of each outcome the share that `labels` (N,) have, in a random order, always the same."""
     share = float(labels.mean())
     wanted = (np.arange(count) < round(share * count)).astype(np.int64)
@@ -154,24 +166,18 @@ def _figures(
         session.step()
         session.say("evaluating", what)
 
+    step("the simple baseline")
+    makers = (generator, simple(patients))
     step("drawing")
-    labels, unseen = patients.labels(TRAIN), patients.labels(VALIDATION)
-    made = drawn(generator, labels, max(recipe.checked, len(labels)))
-    step("quality")
-    batch = generator.encoder.encode_set(made, np.arange(recipe.checked))
-    assert made.label is not None
-    made_labels = made.label[: recipe.checked].astype(np.int64)
-    good = patient_figures.quality(batch, made_labels, patients.train, labels, session.seed)
-    step("privacy: attacks")
-    private = patient_figures.private(batch, patients.train, labels, patients.validation, unseen, gan, session.seed)
+    labels = patients.labels(TRAIN)
+    own, beside = (drawn(one, labels, max(recipe.checked, len(labels))) for one in makers)
+    good, private = looked_at(patients, own, recipe.checked, gan, session.seed, step)
+    plain_good, plain_private = looked_at(patients, beside, recipe.checked, None, session.seed, step)
     step()
-    data = patients.data
-    test = data.part(TEST)
-    part, rows = ("test", test) if len(test) else ("validation", data.part(VALIDATION))
-    useful = patient_figures.usefulness(
-        made.take(np.arange(len(labels))), data.take(data.part(TRAIN)), data.take(rows), generator.encoder,
-        recipe.judge_rounds, step,
-    )  # fmt: skip
+    part, tested = patients.tested
+    sets = [made.take(np.arange(len(labels))) for made in (own, beside)]
+    real = patients.data.take(patients.data.part(TRAIN))
+    useful, plain_useful = patient_figures.usefulness(sets, real, tested, patients.encoder, recipe.judge_rounds, step)
     limits = Limits()
     verdict = judge(limits, good.generated.coverage.coverage, useful.drop.value, private)
     found = {
@@ -179,8 +185,44 @@ def _figures(
         "usefulness": {**plain(useful), "part": part},
         "privacy": plain(private),
         "gate": {"limits": limits.model_dump(), **verdict.as_dict()},
+        "baseline": {
+            "quality": plain(plain_good),
+            "usefulness": plain(plain_useful),
+            "privacy": plain(plain_private),
+        },
     }
     return {"figures.json": json.dumps(found).encode()}
+
+
+def simple(patients: Patients) -> CopulaGenerator:
+    """The simple baseline, which is fitted in a second."""
+    copula = Copula.fit(patients.train, patients.labels(TRAIN))
+    return CopulaGenerator(patients.encoder, patients.emission, patients.data.outcome, copula)
+
+
+def looked_at(
+    patients: Patients, made: SequenceSet, checked: int, gan: SequenceGan | None, seed: int = 0,
+    step: Callable[[str], None] = lambda _: None,
+) -> tuple[PatientQuality, Privacy]:  # fmt: skip
+    """Quality of the first `checked` drawn patients, and what attacks find in them; with a GAN its discriminator's."""
+    step("quality")
+    batch = patients.encoder.encode_set(made, np.arange(checked))
+    assert made.label is not None
+    labels, unseen = patients.labels(TRAIN), patients.labels(VALIDATION)
+    good = patient_figures.quality(batch, made.label[:checked].astype(np.int64), patients.train, labels, seed)
+    step("privacy: attacks")
+    return good, patient_figures.private(batch, patients.train, labels, patients.validation, unseen, gan, seed)
+
+
+def _beside(figures: Mapping[str, Any], plain_one: Mapping[str, Any]) -> dict[str, Any]:
+    """The copula's figures, and whether risk models learn more from the GAN's patients than from its."""
+    useful = plain_one["usefulness"]
+    return {
+        "name": NAME,
+        "mean": _listed(plain_one),
+        "beaten": figures["usefulness"]["tstr"]["value"] > useful["tstr"]["value"],
+        **{name: plain_one[name] for name in ("usefulness", "privacy")},
+    }
 
 
 def _config(gan: SequenceGan) -> dict[str, int]:
@@ -190,13 +232,23 @@ def _config(gan: SequenceGan) -> dict[str, int]:
 
 def _metrics(figures: Mapping[str, Any], tested: int) -> dict[str, Any]:
     """The figures as every kind lists them; `auc` is that of TSTR. Coverage and the like have no interval."""
-    useful, good = figures["usefulness"], figures["quality"]["generated"]
+    useful = figures["usefulness"]
     listed: dict[str, Any] = {"auc": useful["tstr"], "trtr_auc": useful["trtr"], "drop": useful["drop"]}
-    for name, value in (("coverage", good["coverage"]["coverage"]), ("density", good["coverage"]["density"])):
-        listed[name] = {"value": round(value, 4)}
+    mean = _listed(figures)
+    listed |= {name: {"value": mean[name]} for name in ("coverage", "density", "kid")}
     listed |= {f"membership_auc_{name}": one["auc"] for name, one in figures["privacy"]["attacks"].items()}
-    test = {"n": tested, **listed} if tested else None
-    return {"test": test, "mean": {name: one["value"] for name, one in listed.items()}}
+    return {"test": {"n": tested, **listed} if tested else None, "mean": mean}
+
+
+def _listed(figures: Mapping[str, Any]) -> dict[str, float]:
+    """Each figure by the name under which it is listed."""
+    useful, good = figures["usefulness"], figures["quality"]["generated"]
+    listed = {"auc": useful["tstr"]["value"], "trtr_auc": useful["trtr"]["value"], "drop": useful["drop"]["value"]}
+    listed |= {name: round(good["coverage"][name], 4) for name in ("coverage", "density")}
+    listed["kid"] = round(good["kid"]["value"], 4)
+    return listed | {
+        f"membership_auc_{name}": one["auc"]["value"] for name, one in figures["privacy"]["attacks"].items()
+    }
 
 
 def _files(content: bytes, manifest: Mapping[str, Any], generator: PatientGenerator) -> dict[str, bytes]:

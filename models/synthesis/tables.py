@@ -44,6 +44,11 @@ def usefulness(manifest: Mapping[str, Any]) -> Iterator[Row]:
     for key, said in words.items():
         one = useful[key]
         yield said, number(one["value"]), f"{number(one['low'])} to {number(one['high'])}"
+    baseline = manifest.get("baseline") or {}
+    if (plain := baseline.get("usefulness")) is not None:
+        for key, said in (("tstr", f"trained on those of {baseline['name']} (TSTR)"), ("drop", "difference")):
+            one = plain[key]
+            yield said, number(one["value"]), f"{number(one['low'])} to {number(one['high'])}"
 
 
 def privacy(manifest: Mapping[str, Any]) -> Iterator[Row]:
@@ -55,6 +60,9 @@ def privacy(manifest: Mapping[str, Any]) -> Iterator[Row]:
         control = private["control"].get(name)
         caught = ("", "") if control is None else (spanned(control["auc"]), spanned(control["tpr_at_1_fpr"]))
         yield name, spanned(attack["auc"]), spanned(attack["tpr_at_1_fpr"]), *caught
+    baseline = manifest.get("baseline") or {}
+    for name, attack in (baseline.get("privacy") or {"attacks": {}})["attacks"].items():
+        yield f"{name}, on {baseline['name']}", spanned(attack["auc"]), spanned(attack["tpr_at_1_fpr"]), "", ""
 
 
 def notes(manifest: Mapping[str, Any]) -> Iterator[str]:

@@ -6,6 +6,7 @@ size, weights stored in half precision.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,43 +31,29 @@ CLASSES = ("no", "yes")
 
 
 @dataclass(frozen=True, eq=False)
-class PatientGenerator:
-    """A generator in double precision and evaluation mode; it is not changed by use."""
+class Writer(ABC):
+    """Draws courses in some way, and writes them as the data set writes its measurements. It is not changed by use."""
 
-    network: SequenceGenerator
-    sizes: Sizes
     encoder: Encoder
     emission: Emission
     outcome: str
 
+    @abstractmethod
+    def courses(self, labels: Sequence[int], streams: Sequence[np.random.Generator]) -> list[Course]:
+        """One patient of each outcome (0 or 1) in `labels`, from a random stream of its own; at most BATCH."""
+
     def draw(self, labels: Sequence[int], places: Sequence[int], seed: int) -> SequenceSet:
         """Return the patients at `places` of the series of `seed`, one of each outcome (0 or 1) in `labels`."""
-        found = [
-            self._batch(labels[at : at + BATCH], places[at : at + BATCH], seed) for at in range(0, len(places), BATCH)
-        ]
-        return self._set([one for batch in found for one in batch], labels, places, seed)
-
-    @torch.no_grad()
-    def _batch(self, labels: Sequence[int], places: Sequence[int], seed: int) -> list[tuple[Any, ...]]:
-        """Times, variables, values (M,) and static values (S,) of each patient."""
-        sizes, count = self.sizes, len(places)
-        shapes = ((sizes.noise,), (sizes.bins, STEP), (sizes.bins, sizes.variables), (sizes.statics,))
-        parts = [np.zeros((BATCH, *shape)) for shape in shapes]
-        y = np.zeros(BATCH, dtype=np.int64)
-        streams = [_stream(seed, label, place) for label, place in zip(labels, places, strict=True)]
-        for row, random in enumerate(streams):
-            y[row] = labels[row]
-            for number, part in enumerate(parts):
-                part[row] = (
-                    random.standard_normal(part.shape[1:]) if number < 2 else random.logistic(size=part.shape[1:])
-                )
-        drawn = self.network(Noise(*(torch.from_numpy(part) for part in parts)), torch.from_numpy(y))
-        return [
-            self._written(Course(*(part[row] for part in drawn)), random)
-            for row, random in zip(range(count), streams, strict=True)
-        ]
+        found: list[tuple[Any, ...]] = []
+        for at in range(0, len(places), BATCH):
+            some, where = labels[at : at + BATCH], places[at : at + BATCH]
+            streams = [_stream(seed, label, place) for label, place in zip(some, where, strict=True)]
+            pairs = zip(self.courses(some, streams), streams, strict=True)
+            found += [self._written(one, random) for one, random in pairs]
+        return self._set(found, labels, places, seed)
 
     def _written(self, one: Course, random: np.random.Generator) -> tuple[Any, ...]:
+        """Times, variables, values (M,) and static values (S,)."""
         value, mask, static, known = (part.numpy() for part in one)
         fixed = self.emission.statics(static, known, self.encoder)
         return (*self.emission.measurements(value, mask, self.encoder, random), fixed)
@@ -79,7 +66,7 @@ class PatientGenerator:
             np.concatenate([one[column] for one in drawn] or [np.empty(0)]) for column in range(3)
         )
         subject = np.repeat(np.arange(len(drawn), dtype=np.int32), [len(one[0]) for one in drawn])
-        static = np.array([one[3] for one in drawn], dtype=np.float32).reshape(len(drawn), self.sizes.statics)
+        static = np.array([one[3] for one in drawn], dtype=np.float32).reshape(len(drawn), len(self.encoder.statics))
         return SequenceSet(
             split=np.zeros(len(drawn), dtype=np.uint8), key=splitting.keys(names), fold=splitting.folds(names),
             subject=subject, time=times.astype(np.float64), variable=variables.astype(np.int16),
@@ -87,6 +74,30 @@ class PatientGenerator:
             static=static, statics=tuple(one.name for one in self.encoder.statics),
             outcome=self.outcome, unit=self.encoder.unit, label=np.array(labels, dtype=np.float32),
         )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class PatientGenerator(Writer):
+    """A generator in double precision and evaluation mode."""
+
+    network: SequenceGenerator
+    sizes: Sizes
+
+    @torch.no_grad()
+    def courses(self, labels: Sequence[int], streams: Sequence[np.random.Generator]) -> list[Course]:
+        """All in one batch, which has the same size each time."""
+        sizes = self.sizes
+        shapes = ((sizes.noise,), (sizes.bins, STEP), (sizes.bins, sizes.variables), (sizes.statics,))
+        parts = [np.zeros((BATCH, *shape)) for shape in shapes]
+        y = np.zeros(BATCH, dtype=np.int64)
+        for row, (label, random) in enumerate(zip(labels, streams, strict=True)):
+            y[row] = label
+            for number, part in enumerate(parts):
+                part[row] = (
+                    random.standard_normal(part.shape[1:]) if number < 2 else random.logistic(size=part.shape[1:])
+                )
+        drawn = self.network(Noise(*(torch.from_numpy(part) for part in parts)), torch.from_numpy(y))
+        return [Course(*(part[row] for part in drawn)) for row in range(len(labels))]
 
 
 def named(seed: int, label: int, place: int) -> str:
@@ -104,7 +115,7 @@ def unpacked(content: bytes, sizes: Sizes, encoder: Encoder, emission: Emission,
     network = SequenceGenerator(sizes, levels=levels(encoder, emission))
     network.load_state_dict(safetensors.torch.load(content))
     network.double()
-    return PatientGenerator(network.eval().requires_grad_(False), sizes, encoder, emission, outcome)
+    return PatientGenerator(encoder, emission, outcome, network.eval().requires_grad_(False), sizes)
 
 
 def from_manifest(content: bytes, manifest: Mapping[str, Any]) -> PatientGenerator:

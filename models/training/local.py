@@ -56,6 +56,7 @@ class LocalWork:
         self.said: list[tuple[float, str, str]] = []
         self.metrics: list[tuple[str, float, int]] = []
         self.logs: list[str] = []
+        self.shown: dict[str, bytes] = {}
 
     def step(self) -> None:
         """Nobody cancels it."""
@@ -71,3 +72,7 @@ class LocalWork:
     def log(self, message: str) -> None:
         """Kept in `logs`."""
         self.logs.append(message)
+
+    def show(self, name: str, media_type: str, content: bytes, step: int) -> None:
+        """Kept in `shown`."""
+        self.shown[name] = content

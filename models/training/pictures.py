@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+PNG = "image/png"
+"""Media type of every picture."""
+
 HALVINGS = 5
 """The last picture is drawn at the end, and one after each half of the steps before it: most is learnt early."""
 

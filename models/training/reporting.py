@@ -6,7 +6,7 @@ import time
 
 from jobs.running import Work
 from models.training.curves import Curves
-from models.training.pictures import Pictures
+from models.training.pictures import PNG, Pictures
 from models.training.plan import Plan
 
 EVERY_S = 1.0
@@ -82,5 +82,5 @@ class Reporter:
         self._work.metric(name, value, step)
 
     def picture(self, label: str, step: int, content: bytes) -> None:
-        """A picture of what a fit has learnt; the job's events name it."""
-        self._work.log(f"{label}: {self.pictures.add(label, step, content)} shows what it has learnt by step {step}")
+        """A picture of what a fit has learnt, to be looked at while it goes on."""
+        self._work.show(self.pictures.add(label, step, content), PNG, content, step)

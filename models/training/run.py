@@ -22,6 +22,7 @@ from models.synthesis import mixing
 from models.training.card import card
 from models.training.environment import environment, installed, repeatable
 from models.training.kind import TrainingParams
+from models.training.pictures import PNG
 from models.training.plots import drawn
 from models.training.ranks import Ranks
 from models.training.session import Session
@@ -30,7 +31,7 @@ from models.training.together import spawned
 MEASURED = frozenset({"seconds", "rest_s"})
 """Entries of a plan that a clock made; they stand in provenance and manifest."""
 
-SVG, PNG, JSON, MARKDOWN = "image/svg+xml", "image/png", "application/json", "text/markdown"
+SVG, JSON, MARKDOWN = "image/svg+xml", "application/json", "text/markdown"
 
 
 def run(work: Work) -> Finished:

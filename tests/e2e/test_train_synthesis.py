@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,10 +62,12 @@ def test_the_training_keeps_the_pictures_of_its_learning_and_shows_them_on_its_r
         (job,) = client.get("/v1/jobs?kind=training")["jobs"]
         names = [one["name"] for one in client.get(f"/v1/jobs/{job['id']}/result")["artifacts"]]
         report = client.job(job["id"]).artifact("report.html").decode()
-        events = "".join(json.dumps(event.data) for event in client.job(job["id"]).events())
+        events = [event.data for event in client.job(job["id"]).events() if event.type == "artifact"]
+        shown = {event["name"]: client.content(event["href"]) for event in events}
     sheets = [name for name in names if name.startswith("gan-") and name.endswith(".png")]
     assert len(sheets) >= 4
-    assert all(name in report and name in events for name in sheets)
+    assert all(name in report and shown[name][:4] == b"\x89PNG" for name in sheets)
+    assert [event["step"] for event in events] == [int(event["name"][-10:-4]) for event in events]
     assert "What it had learnt" in report
 
 

@@ -100,6 +100,7 @@ OLD_ROWS = (
     "INSERT INTO jobs (id, caller_id, kind, pool, state, priority, inputs, params, labels, seed, timeout_s, created_at,"
     " started_at, finished_at, attempt, fence) VALUES ('ended', 1, 'diagnosis', 'inference', 'succeeded', 5,"
     " '[]', '{{}}', '{{}}', 0, 60.0, 1.0, 2.0, 3.0, 1, 1)",
+    "INSERT INTO events (job_id, type, data, at) VALUES ('ended', 'log', '{{\"message\": \"old\"}}', 2.0)",
     "INSERT INTO results (job_id, fence, result, created_at) VALUES ('ended', 1, '{{\"items\": [1]}}', 3.0)",
 )
 """What a database of the first release may hold; written out, because today's classes write today's columns."""
@@ -129,6 +130,15 @@ def test_given_a_database_of_the_first_release_with_rows_when_upgraded_then_all_
     assert (claim.model_name, claim.model_version, claim.pins) == ("chest-pneumonia", 1, None)
     reserved = models.reserve(database, claim.id, claim.fence, name="lung", kind="diagnosis", content="c" * 64)
     assert reserved == models.Reserved(1, False)
+    shown = ("artifact", {"name": "a.png", "media_type": "image/png", "href": "/a.png", "step": 1})
+    assert jobs.append_events(database, claim.id, claim.fence, [shown])
+    (old,) = reading.events(database, "ended")
+    assert (old.data, old.at) == ({"message": "old"}, 2.0)
+    assert [event.type for event in reading.events(database, claim.id, after=old.id)] == ["state", "artifact"]
+    if sort == "sqlite":
+        with database.read() as connection:
+            table = connection.execute(text("SELECT sql FROM sqlite_master WHERE name = 'events'")).scalar_one()
+        assert "AUTOINCREMENT" in table  # or the number of a deleted newest row would be handed out again
     assert jobs.complete(database, [Completion("waiting", claim.fence, State.CANCELLED)]) == {"waiting"}
     job = NewJob(new_id(), 1, "dataset", "inference", digests=[f"sha256:{7:0>64}"])
     assert datasets.create(database, job, "old-films", "d" * 64, max_queued=10).new

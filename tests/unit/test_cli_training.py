@@ -226,6 +226,27 @@ def test_watch_ends_with_figures_beside_the_baseline_and_the_version(server: Ser
     assert "Registered as mine@3 (candidate)." in shown.output
 
 
+def test_watch_saves_each_picture_that_the_training_shows_and_says_where(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given two pictures of which the second cannot be had any more, then the first lies in a folder of one's own."""
+    trained(server)
+    monkeypatch.setenv("MEDJOBS_HOME", str(tmp_path))
+    names = ("gan-000040.png", "gan-000080.png")
+    server.routes[f"GET /v1/jobs/{JOB}/events"] = events(
+        *(("artifact", {"name": name, "href": f"/v1/jobs/{JOB}/artifacts/{name}", "step": 40}) for name in names),
+        ("state", {"state": "succeeded"}),
+    )
+    server.routes[f"GET /v1/jobs/{JOB}/artifacts/{names[0]}"] = Answer(200, b"PNG")
+    shown = server.run("train", "diagnosis", "--data", "mine", "--watch")
+    assert shown.exit_code == 0, shown.output
+    saved = tmp_path / "reports" / JOB / names[0]
+    assert saved.read_bytes() == b"PNG"
+    assert saved.parent.stat().st_mode & 0o777 == 0o700
+    assert f"step 40  {saved}" in shown.output.splitlines()
+    assert f"step 40  {names[1]}" in shown.output.splitlines()
+
+
 def test_show_of_a_training_and_of_a_data_set_tell_what_came_of_them(server: Server) -> None:
     trained(server)
     assert "Registered as mine@3 (candidate)." in server.run("show", JOB).output

@@ -35,9 +35,10 @@ from models.synthesis.patient_export import as_patients, jsons, tables
 from models.synthesis.recipes import SynthesisRecipe
 from models.synthesis.report import render
 from models.synthesis.runner import run
-from models.synthesis.sequence_networks import Course, SequenceGan, Sizes, summary
+from models.synthesis.sequence_networks import Course, SequenceGan, Sizes, Start, summary
 from models.synthesis.sequence_recipes import SequenceGanRecipe
 from models.synthesis.sequence_task import PatientGanTask, course
+from models.synthesis.tables import usefulness as use_rows
 from models.synthesis.virtual_patients import PatientGenerator, from_manifest, named
 from models.training import plan
 from models.training.local import LocalWork
@@ -99,17 +100,29 @@ def test_every_weight_of_the_generator_gets_a_gradient_through_masks_and_codes()
         assert weight.grad.abs().sum() > 0, name
 
 
-def test_how_often_a_variable_is_measured_starts_where_training_has_it() -> None:
-    shares = torch.tensor([[0.9, 0.5, 0.02]]).repeat(5, 1)
+def test_each_outcome_starts_with_the_shares_and_the_means_of_its_training_patients() -> None:
+    """Given patients of whom those with the outcome are measured more often and higher, then a network that has learnt
+    nothing draws them so."""
+    random = torch.Generator().manual_seed(1)
+    y = torch.arange(2000) % 2
+    often, high = torch.tensor([0.2, 0.7])[y], torch.tensor([-1.0, 1.5])[y]
+    mask = (torch.rand(2000, 5, 3, generator=random) < often[:, None, None]).float()
+    value = (high[:, None, None] + torch.randn(2000, 5, 3, generator=random)) * mask
+    known = (torch.rand(2000, 2, generator=random) < 0.5).float()
+    static = (high[:, None] + 0 * known) * known
     torch.manual_seed(0)
     sizes = Sizes(3, 2, 5, hidden=8, noise=4)
-    gan = SequenceGan(sizes, shares, torch.tensor([0.8, 0.3]))
+    gan = SequenceGan(sizes, Start.of(Course(value, mask, static, known), y, 2))
     for layer in (gan.generator.level, gan.generator.leave, gan.generator.static):
         torch.nn.init.zeros_(layer.weight)
         torch.nn.init.zeros_(layer.bias)
-    drawn = gan.generator(sizes.draw(4000, torch.Generator().manual_seed(0)), torch.zeros(4000, dtype=torch.long))
-    assert torch.allclose(drawn.mask.mean(dim=(0, 1)), shares[0], atol=0.02)
-    assert torch.allclose(drawn.known.mean(dim=0), torch.tensor([0.8, 0.3]), atol=0.03)
+    drawn = gan.generator(sizes.draw(4000, torch.Generator().manual_seed(0)), torch.arange(4000) % 2)
+    for label in (0, 1):
+        one = Course(*(part[label::2].detach() for part in drawn))
+        assert torch.allclose(one.mask.mean(dim=0), mask[y == label].mean(dim=0), atol=0.04)
+        assert float(one.value[one.mask > 0].mean()) == pytest.approx([-1.0, 1.5][label], abs=0.1)
+        assert float(one.known.mean()) == pytest.approx(0.5, abs=0.05)
+        assert float(one.static[one.known > 0].mean()) == pytest.approx([-1.0, 1.5][label], abs=0.05)
 
 
 def test_a_summary_is_what_one_would_note_by_hand() -> None:
@@ -214,6 +227,19 @@ def test_a_version_says_all_figures_and_its_card_as_well(made: NewVersion) -> No
     json.dumps(manifest)
 
 
+def test_a_copula_stands_beside_the_network_with_the_same_figures(made: NewVersion) -> None:
+    """On patients that differ in two numbers it is the better one, and the tables say so."""
+    manifest = made.manifest
+    beside = manifest["baseline"]
+    assert beside["name"] == "gaussian-copula"
+    assert set(manifest["metrics"]["mean"]) - set(beside["mean"]) == {"membership_auc_discriminator"}
+    assert beside["usefulness"]["trtr"] == manifest["usefulness"]["trtr"], "the same risk models on real patients"
+    assert beside["usefulness"]["tstr"]["value"] > manifest["usefulness"]["tstr"]["value"]
+    assert beside["beaten"] is False
+    assert "trained on those of gaussian-copula (TSTR)" in [row[0] for row in use_rows(manifest)]
+    assert "domias, on gaussian-copula" in made.files["card.md"].decode()
+
+
 def test_equal_seeds_make_equal_versions_and_the_test_part_changes_no_weight(
     real: SequenceSet, made: NewVersion
 ) -> None:
@@ -277,11 +303,12 @@ def test_real_patients_as_drawn_ones_are_at_the_floor_and_useful(real: SequenceS
     labels = [one.label.astype(np.int64) for one in (fresh, real)]
     good = patient_figures.quality(batches[0], labels[0], batches[1], labels[1])
     assert good.generated.coverage.coverage == pytest.approx(good.floor.coverage.coverage, abs=0.08)
-    useful = patient_figures.usefulness(fresh, real, binary_set(300, seed=2), encoder, 40, seeds=(0,))
+    (useful,) = patient_figures.usefulness([fresh], real, binary_set(300, seed=2), encoder, 40, seeds=(0,))
     assert useful.trtr.value > 0.7
     assert abs(useful.drop.value) < 0.05
     wrong = replace(fresh, label=1 - fresh.label)
-    assert patient_figures.usefulness(wrong, real, binary_set(300, seed=2), encoder, 40, seeds=(0,)).tstr.value < 0.3
+    (useless,) = patient_figures.usefulness([wrong], real, binary_set(300, seed=2), encoder, 40, seeds=(0,))
+    assert useless.tstr.value < 0.3
 
 
 def test_repeated_training_patients_are_caught_and_fresh_ones_are_not(real: SequenceSet) -> None:

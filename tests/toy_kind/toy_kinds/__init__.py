@@ -48,6 +48,7 @@ class TrainParams(Params):
     busy_s: float = Field(default=0.0, ge=0, le=60, description="Processor time that each step takes.")
     metrics: int = Field(default=1, ge=0, description="Metrics that each step tells.")
     checkpoint_every: int = Field(default=1, ge=1)
+    show_every: int = Field(default=0, ge=0, description="Steps between two files that it shows; 0: none.")
     name: str | None = None
     store_s: float = Field(default=0.0, ge=0, le=60, description="Time that storing the version takes.")
     dataset: Annotated[str | None, Names("dataset")] = None

@@ -9,6 +9,7 @@ import time
 from collections.abc import ItemsView
 from typing import Any
 
+from jobs.predicting import NewArtifact
 from jobs.running import Finished, Work
 from jobs.training import NewVersion
 from toy_kinds import TrainParams
@@ -32,7 +33,7 @@ def run(work: Work) -> Finished:
     params = work.params
     assert isinstance(params, TrainParams)
     steps = params.steps if work.original is None else int(work.original["plan"]["steps"])
-    factor = _trained(work, params, steps)
+    factor, shown = _trained(work, params, steps)
     item: dict[str, Any] = {"factor": factor, "steps": steps, "devices": list(work.devices)}
     if params.dataset is not None:
         from models.data.canonical import load
@@ -42,15 +43,18 @@ def run(work: Work) -> Finished:
         parent = work.versions["parent"]
         item["parent"] = json.loads((parent.folder / "factor.json").read_text())["factor"]
     version = None if params.name is None else _version(params, factor)
-    return Finished([item], provenance={"device": work.device, "plan": {"steps": steps}}, version=version)
+    files = tuple(NewArtifact(name, "text/plain", text.encode()) for name, text in shown.items())
+    return Finished([item], files, {"device": work.device, "plan": {"steps": steps}}, version)
 
 
-def _trained(work: Work, params: TrainParams, steps: int) -> float:
+def _trained(work: Work, params: TrainParams, steps: int) -> tuple[float, dict[str, str]]:
+    """The sum, and what was shown of it on the way by name."""
     begin, total = 0, 0.0
+    shown: dict[str, str] = {}
     found = work.checkpoints.newest()
     if found is not None:
         state = json.loads(found[0]["state.json"])
-        begin, total = state["step"], state["total"]
+        begin, total, shown = state["step"], state["total"], state["shown"]
         work.log(f"goes on from step {begin}")
     for step in range(begin, steps):
         work.step()
@@ -60,10 +64,14 @@ def _trained(work: Work, params: TrainParams, steps: int) -> float:
         work.progress((step + 1) / steps, "train", f"{step + 1} of {steps}")
         for number in range(params.metrics):
             work.metric("loss" if number == 0 else f"loss.{number}", 1 / (step + 1), step)
+        if params.show_every and (step + 1) % params.show_every == 0:
+            name, text = f"sum-{step + 1:03d}.txt", str(total)
+            shown[name] = text
+            work.show(name, "text/plain", text.encode(), step + 1)
         if (step + 1) % params.checkpoint_every == 0:
-            content = json.dumps({"step": step + 1, "total": total}).encode()
+            content = json.dumps({"step": step + 1, "total": total, "shown": shown}).encode()
             work.checkpoints.save({"state.json": content}, {"step": step + 1})
-    return total
+    return total, shown
 
 
 def _busy(seconds: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import time
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from api.model_schemas import KindList, ModelDetail, ModelList, VersionBody
 from api.schemas import JobBody, JobList, WorkerList
 from db import audit, jobs, workers
-from jobs.states import State
+from db.records import Completion, Release
+from jobs.states import Outcome, State
 from tests.services.stage import Stage, pointers, problem
 
 
@@ -168,6 +170,44 @@ def test_given_a_result_then_it_and_its_files_can_be_read_and_each_read_is_audit
     assert acts == [("imaging-lab", "result.read"), ("imaging-lab", "submit")]
     read = audit.listing(stage.here.database, object=f"{job}/overlay-0.png")
     assert [(act.caller, act.action) for act in read] == [("imaging-lab", "artifact.read")]
+
+
+def test_given_a_running_job_that_shows_a_file_then_its_owner_can_have_it_until_the_job_ends(stage: Stage) -> None:
+    """Given a picture shown by an attempt that is dead by now, then it is served all the same; when the job has failed
+    it is served no more, and when it succeeds the artifact of the result is."""
+    job = stage.submit()["id"]
+    fence, here = stage.start(job), stage.here
+    href = f"/v1/jobs/{job}/artifacts/gan-000040.png"
+    here.storage.put_artifact(job, fence, "gan-000040.png", b"\x89PNG 40")
+    problem(stage.get(href), 409, "job-not-finished")  # the file alone is nothing
+    shown = {"name": "gan-000040.png", "media_type": "image/png", "href": href, "step": 40}
+    assert jobs.append_events(here.database, job, fence, [("artifact", shown)])
+    for _ in ("running", "queued"):
+        picture = stage.get(href)
+        assert (picture.status_code, picture.data, picture.content_type) == (200, b"\x89PNG 40", "image/png")
+        assert picture.headers["Content-Disposition"] == 'inline; filename="gan-000040.png"'
+        assert picture.headers["Content-Security-Policy"]
+        jobs.release(here.database, [Release(job, fence, Outcome.DRAINED, charge=False)])
+    problem(stage.get(href, who="rival"), 404, "not-found")
+    problem(stage.get(href, who=None), 401, "unauthenticated")
+    problem(stage.get(f"/v1/jobs/{job}/artifacts/other.png"), 409, "job-not-finished")
+    problem(stage.get(f"/v1/jobs/{job}/artifacts/..%2f..%2fmedjobs.db"), 404, "not-found")
+    read = audit.listing(here.database, object=f"{job}/gan-000040.png")
+    assert [act.action for act in read] == ["artifact.read", "artifact.read"]
+    stage.end(job, files={"gan-000040.png": ("image/png", b"\x89PNG of the end")})
+    assert stage.get(href).data == b"\x89PNG of the end"
+    told = stage.get(f"/v1/jobs/{job}/events").text
+    assert "event: artifact\n" in told
+    (line,) = (line for line in told.splitlines() if "gan-000040.png" in line)
+    assert json.loads(line.removeprefix("data: "))["step"] == 40
+
+    failed = stage.submit()["id"]
+    fence = stage.start(failed)
+    here.storage.put_artifact(failed, fence, "a.png", b"a")
+    assert jobs.append_events(here.database, failed, fence, [("artifact", {**shown, "name": "a.png"})])
+    done = Completion(failed, fence, State.FAILED, error={"code": "timeout", "detail": "Too slow."})
+    jobs.complete(here.database, [done])
+    problem(stage.get(f"/v1/jobs/{failed}/artifacts/a.png"), 409, "job-failed")
 
 
 def test_given_a_succeeded_job_then_its_report_shows_all_and_runs_nothing(stage: Stage) -> None:
