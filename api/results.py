@@ -80,7 +80,8 @@ def _file(job: JobView, fence: int, file: Preview | StoredArtifact, size: int | 
         raise Problem("not-found", "The bytes of this artifact are gone from the storage.") from None
     pieces = wrap_file(request.environ, stream, 1 << 18)
     answer = Response(pieces, content_type=file.media_type, direct_passthrough=True)
-    answer.content_length = size
+    if size is not None:
+        answer.content_length = size
     return answer
 
 
