@@ -81,8 +81,6 @@ def _moving(dialect: str) -> Update:
         .cte("held")
     )
     requeued = held.c.to == State.QUEUED.value
-    # It had its turn, and lost it by no fault of its own: it goes before what came after it.
-    first = requeued & (held.c.failures == 0) & (held.c.delay_s == 0)
     return (
         update(JOBS)
         .where(JOBS.c.id == held.c.id, JOBS.c.fence == held.c.fence, JOBS.c.state == held.c.source)
@@ -92,7 +90,6 @@ def _moving(dialect: str) -> Update:
             worker_id=null(),
             lease_until=null(),
             error=case((held.c.to == State.FAILED.value, held.c.error), else_=null()),
-            boost=JOBS.c.boost + case((first, 1), else_=0),
             failures=JOBS.c.failures + held.c.failures,
             crashes=JOBS.c.crashes + held.c.crashes,
             finished_at=case((requeued, null()), else_=now()),

@@ -387,18 +387,6 @@ def test_given_urgent_jobs_when_messages_are_due_then_they_come_first(database: 
     assert [one.id for one in jobs.to_send(database)] == [urgent, late]
 
 
-def test_given_a_job_whose_worker_was_lost_or_drained_then_it_goes_before_its_equals_that_came_later(
-    database: Database,
-) -> None:
-    lost, drained, failed = running(database, 3, priority=5)
-    (later,) = queued(database, priority=5)
-    jobs.release(database, [Release(drained.id, drained.fence, Outcome.DRAINED, charge=False)])
-    jobs.release(database, [Release(failed.id, failed.fence, Outcome.RETRIED, 0.0)])
-    jobs.abandon_worker(database, "w1", charge=True)
-    sent = {one.id: one.priority for one in jobs.to_send(database)}
-    assert sent == {lost.id: 6, drained.id: 6, failed.id: 5, later: 5}
-
-
 def test_given_a_callback_when_the_job_ends_then_one_webhook_is_due_and_not_to_two_keepers(database: Database) -> None:
     (claim,) = running(database, callback_url="https://lab.example/hook")
     assert outbox.due(database) == []
