@@ -11,11 +11,11 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tests.torture import plain_celery
-from tests.torture.mutations import mutate
+from tests.torture.mutations import mutate, noticed
 from tests.torture.phases import FULL, SLICE, Phase
 from tests.torture.report import mutations, table
 from tests.torture.runner import Torture, Verdict
@@ -27,40 +27,41 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     begun, seed = time.monotonic(), options.seed if options.seed is not None else random.randrange(10**6)
     folder = Path(options.folder or tempfile.mkdtemp(prefix="medjobs-torture-"))
-    command = f"python -m tests.torture --seed {seed} " + " ".join(arguments or sys.argv[1:])
     _say(f"seed {seed}; ledgers and logs in {folder}")
-    parts = [f"# Torture\n\n`{command.strip()}`\n"]
-    sound = True
-    if options.soak:
-        for dialect in options.databases:
+    parts, sound = [f"# Torture, seed {seed}\n"], True
+    for part, good in _parts(folder, seed, options):
+        parts.append(part)
+        sound &= good
+        text = "\n".join([*parts, f"\n{(time.monotonic() - begun) / 60:.1f} minutes.\n"])
+        if options.report:
+            options.report.write_text(text)  # as far as it is, for a run that is cut off
+    print("\n" + text)
+    return 0 if sound else 1
+
+
+def _parts(folder: Path, seed: int, options: argparse.Namespace) -> Iterator[tuple[str, bool]]:
+    """The report's parts, each with whether all was well."""
+    for dialect in options.databases:
+        if options.soak:
             verdicts, steady = soak(folder / f"soak-{dialect}", dialect, seed, options.soak * 60, _tell)
-            parts += [f"## {options.soak:.0f} minutes on {dialect}\n", table(verdicts), "", steady]
-            sound &= not any(one.violations for one in verdicts)
-    else:
-        verdicts = [
-            verdict for dialect in options.databases for verdict in _faults(folder / dialect, dialect, seed, options)
-        ]
-        parts.append(table(verdicts))
-        sound &= not any(one.violations for one in verdicts)
+            yield f"## {options.soak:.0f} minutes on {dialect}\n\n{table(verdicts)}\n\n{steady}\n", _sound(verdicts)
+        else:
+            verdicts = _faults(folder / dialect, dialect, seed, options)
+            yield table(verdicts) + "\n", _sound(verdicts)
     if options.guards:
-        found = list(_guards(folder / "guards", seed))
+        found = []
+        for guard, good, bad in mutate(folder / "guards", seed, _say):
+            found.append((guard, good, bad))
+            _say(f"{guard}: {len(good.violations)} violations with it, {len(bad.violations)} without")
+        seen = all(noticed(guard, bad) and not good.violations for guard, good, bad in found)
+        yield f"## Without the guards\n\n{mutations(found)}\n", seen
         control = plain_celery.run(folder / "plain", seed, _say)
         _tell(control)
-        parts += [
-            "",
-            "## Without the guards\n",
-            mutations(found),
-            "",
-            "## Plain Celery in its place\n",
-            table([control]),
-        ]
-        sound &= all(verdict.violations for _, verdict in found) and bool(control.violations)
-    parts.append(f"\n{(time.monotonic() - begun) / 60:.1f} minutes.\n")
-    text = "\n".join(parts)
-    print("\n" + text)
-    if options.report:
-        options.report.write_text(text)
-    return 0 if sound else 1
+        yield f"## Plain Celery in its place\n\n{table([control])}\n", bool(control.lost or control.doubled)
+
+
+def _sound(verdicts: Sequence[Verdict]) -> bool:
+    return not any(one.violations for one in verdicts)
 
 
 def _faults(folder: Path, dialect: str, seed: int, options: argparse.Namespace) -> list[Verdict]:
@@ -71,12 +72,6 @@ def _faults(folder: Path, dialect: str, seed: int, options: argparse.Namespace) 
             verdicts.append(torture.run(phase))
             _tell(verdicts[-1])
     return verdicts
-
-
-def _guards(folder: Path, seed: int):  # type: ignore[no-untyped-def]
-    for guard, verdict in mutate(folder, seed, _say):
-        _say(f"without {guard}: {len(verdict.violations)} violations")
-        yield guard, verdict
 
 
 def _asked(phase: Phase, options: argparse.Namespace) -> bool:

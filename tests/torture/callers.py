@@ -41,17 +41,24 @@ class Callers:
             self._clients.one = httpx.Client(base_url=self._url, headers=self._headers, timeout=30)
         return self._clients.one  # type: ignore[no-any-return]
 
-    def submit(self, phase: str, orders: Iterator[Order], rate: float, threads: int = 6) -> list[Entry]:
-        """Submit `rate` orders a second; returns when each is answered or given up."""
+    def submit(self, phase: str, orders: Iterator[Order], rate: float, *, first: int = 0) -> list[Entry]:
+        """Submit `rate` orders a second, counted from `first`; returns when each is answered or given up."""
         begun, entries = time.monotonic(), []
-        with ThreadPoolExecutor(threads) as pool:
-            for number, order in enumerate(orders):
-                time.sleep(max(0.0, begun + number / rate - time.monotonic()))
+        with ThreadPoolExecutor(6) as pool:
+            for number, order in enumerate(orders, first):
+                time.sleep(max(0.0, begun + (number - first) / rate - time.monotonic()))
                 key = f"{phase}-{number}-{self._rng.getrandbits(48):x}"
                 entry = self._ledger.intend(key, phase, order)
                 entries.append(entry)
-                pool.submit(self._order, entry, self._rng.random(), self._rng.random() < self._replays)
+                pool.submit(self._whole, entry, self._rng.random(), self._rng.random() < self._replays)
         return entries
+
+    def _whole(self, entry: Entry, chance: float, replay: bool) -> None:
+        """One order; what goes wrong in the caller itself is a refusal too, for the judge to see."""
+        try:
+            self._order(entry, chance, replay)
+        except Exception as error:
+            self._ledger.refuse(entry, f"the caller failed: {type(error).__name__}: {error}")
 
     def submit_many(self, phase: str, orders: Iterator[Order]) -> list[Entry]:
         """Submit them by the thousand."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psutil
 from sqlalchemy import text
@@ -40,10 +41,13 @@ class Scene:
     over: threading.Event = field(default_factory=threading.Event)
     """Set when every order is in."""
 
-    def pauses(self, low: float, high: float, most: int | None = None) -> Iterator[int]:
-        """Wait between `low` and `high` seconds, and count, until it is over (or `most` times)."""
+    def pauses(self, low: float, high: float, most: int | None = None, least: int = 0) -> Iterator[int]:
+        """Wait between `low` and `high` seconds, and count, until it is over and `least` are done (or `most` are)."""
         number = 0
-        while not self.over.wait(self.rng.uniform(low, high)) and (most is None or number < most):
+        while most is None or number < most:
+            self.over.wait(self.rng.uniform(low, high)) if number >= least else time.sleep(self.rng.uniform(low, high))
+            if self.over.is_set() and number >= least:
+                return
             yield number
             number += 1
 
@@ -90,10 +94,10 @@ def flush(scene: Scene) -> None:
 
 def restart_redis(scene: Scene) -> None:
     """SIGKILL and restart, twenty times."""
-    for _ in scene.pauses(0.5, 1.5, most=20):
+    for _ in scene.pauses(0.5, 1.5, most=20, least=20):
         with scene.lasting("redis SIGKILL and restart"):
             scene.system.redis.kill()
-            scene.over.wait(scene.rng.uniform(0.0, 0.5))
+            time.sleep(scene.rng.uniform(0.0, 0.5))
             scene.system.redis.start()
 
 
@@ -113,10 +117,10 @@ def stop_redis_shortly(scene: Scene) -> None:
 
 def fill_redis(scene: Scene) -> None:
     """`maxmemory` is reached: Redis refuses every write for a while."""
-    for _ in scene.pauses(1, 3, most=3):
+    for _ in scene.pauses(1, 3, most=3, least=3):
         with scene.lasting("redis maxmemory reached"):
             scene.system.redis.command("CONFIG SET maxmemory 1mb")
-            scene.over.wait(5)
+            time.sleep(5)
             scene.system.redis.command("CONFIG SET maxmemory 0")
 
 
@@ -150,44 +154,44 @@ def zombies(scene: Scene) -> None:
         if not _busy(scene, role):
             continue
         with scene.lasting(f"SIGSTOP {role.partition('-')[0]} beyond its lease"):
-            _stop_outside_a_write(scene, tree)
-            scene.over.wait(lease + 3)
-            kill(tree, signal.SIGCONT)
+            try:
+                _stop_outside_a_write(scene, tree)
+                time.sleep(lease + 3)
+            finally:
+                kill(tree, signal.SIGCONT)
 
 
 def crash_points(scene: Scene) -> None:
     """The process dies at each named step in turn."""
-    for point in POINTS * 2:
-        if scene.over.is_set():
-            return
+    for point in POINTS:
         armed = scene.system.arm(point)
-        deadline = time.monotonic() + 12
-        while armed.exists() and time.monotonic() < deadline and not scene.over.is_set():
+        deadline = time.monotonic() + 20
+        while armed.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         if armed.exists():
             armed.unlink(missing_ok=True)
         else:
             scene.note(f"death {point}", time.time())
-        scene.over.wait(0.5)
+        time.sleep(0.3)
 
 
 def fill_disk(scene: Scene) -> None:
     """Another program fills the disk of the storage to the last byte, for some seconds."""
     ballast = scene.system.home / "files" / "ballast"
-    for _ in scene.pauses(1, 2, most=4):
+    for _ in scene.pauses(1, 2, most=3, least=3):
         with scene.lasting("disk full"):
             with contextlib.suppress(OSError), ballast.open("wb") as stream:
                 while True:
                     stream.write(bytes(1 << 16))
                     stream.flush()
-            scene.over.wait(4)
+            time.sleep(4)
             ballast.unlink()
 
 
 def database_away(scene: Scene) -> None:
     """PostgreSQL: restarted, its connections cut, stopped for 10 s. SQLite: locked by a long writer."""
     hurt = _hurt_postgres if scene.system.postgres is not None else _hurt_sqlite
-    for number in scene.pauses(1, 3):
+    for number in scene.pauses(1, 3, least=4):
         hurt(scene, number)
 
 
@@ -208,45 +212,61 @@ def _hurt_postgres(scene: Scene, number: int) -> None:
             with scene.lasting("postgresql stopped 10 s"):
                 processes = _tree(server.pid)
                 kill(processes, signal.SIGSTOP)
-                scene.over.wait(10)
+                time.sleep(10)
                 kill(processes, signal.SIGCONT)
 
 
 def _hurt_sqlite(scene: Scene, number: int) -> None:
-    seconds = (2.0, 8.0, 22.0)[number % 3]
+    seconds = (2.0, 8.0, 12.0)[number % 3]  # above leases, and above what a writer waits (a third of a lease)
     with scene.lasting(f"sqlite locked {seconds:.0f} s"):
         connection = sqlite3.connect(scene.system.home / "medjobs.db", timeout=30, isolation_level=None)
         connection.execute("BEGIN IMMEDIATE")
-        scene.over.wait(seconds)
+        time.sleep(seconds)
         connection.execute("ROLLBACK")
         connection.close()
 
 
 def long_jobs(scene: Scene) -> None:
     """Long jobs are killed, drained, stopped, cancelled while they are killed, and cut off from the database."""
-    for number in scene.pauses(1, 3):
-        role = scene.system.roles["long"]
-        tree = role.tree()
-        if len(tree) < 2:
-            continue
-        match number % 4:
-            case 0:
-                scene.note("kill -9 of a training", time.time(), pids=tuple(kill(tree[-1:])))
-            case 1:
-                scene.note("SIGTERM (drain) of the long worker", time.time())
-                kill(tree[:1], signal.SIGTERM)
-                scene.over.wait(4)
-            case 2:
-                _cancel_and_kill(scene)
-            case 3:
-                _cut_off(scene, tree)
+    for number in _whenever(scene, lambda: _busy(scene, "long")):
+        _hurt_long(scene, number)
+
+
+def one_long_job(scene: Scene) -> None:
+    """One of these."""
+    if _busy(scene, "long"):
+        _hurt_long(scene, scene.rng.randrange(4))
+
+
+def _hurt_long(scene: Scene, number: int) -> None:
+    tree = scene.system.roles["long"].tree()
+    match number % 4:
+        case 0:
+            scene.note("kill -9 of a training", time.time(), pids=tuple(kill(tree[-1:])))
+        case 1:
+            scene.note("SIGTERM (drain) of the long worker", time.time())
+            kill(tree[:1], signal.SIGTERM)
+            time.sleep(4)
+        case 2:
+            _cancel_and_kill(scene)
+        case 3:
+            _cut_off(scene, tree)
+
+
+def _whenever(scene: Scene, ready: Callable[[], bool], least: int = 4) -> Iterator[int]:
+    """A number each time that it is so, a second or more apart, until it is over."""
+    number = 0
+    while not (scene.over.wait(1.0) and (number >= least or not _unfinished(scene))):
+        if ready():
+            yield number
+            number += 1
 
 
 def _cancel_and_kill(scene: Scene) -> None:
-    running = [entry for entry in scene.ledger.of(scene.phase) if entry.order.kind == "toy-steps" and entry.ids]
-    if running:
-        entry = scene.rng.choice(running[-3:])
-        canceller = threading.Thread(target=scene.callers.cancel, args=(entry,))
+    running = _running(scene, "toy-steps")
+    mine = [entry for entry in scene.ledger.of(scene.phase) if entry.ids and entry.ids[0] in running]
+    if mine:
+        canceller = threading.Thread(target=scene.callers.cancel, args=(mine[0],))
         canceller.start()
         time.sleep(scene.rng.uniform(0, 0.1))
         scene.note("cancelled while killed", time.time(), pids=tuple(kill(scene.system.roles["long"].tree()[-1:])))
@@ -256,33 +276,50 @@ def _cancel_and_kill(scene: Scene) -> None:
 def _cut_off(scene: Scene, tree: list[psutil.Process]) -> None:
     """PostgreSQL refuses the long worker alone; on SQLite nothing lies between, so it is stopped instead."""
     with scene.lasting("long worker cut off from the database beyond its lease"):
-        if scene.system.postgres is None:
-            _stop_outside_a_write(scene, tree)
-            scene.over.wait(LEASE_LONG_S + 3)
-            kill(tree, signal.SIGCONT)
-            return
-        scene.system.refuse_long(True)
-        scene.over.wait(LEASE_LONG_S + 3)
-        scene.system.refuse_long(False)
+        try:
+            if scene.system.postgres is None:
+                _stop_outside_a_write(scene, tree)
+            else:
+                scene.system.refuse_long(True)
+            time.sleep(LEASE_LONG_S + 3)
+        finally:
+            if scene.system.postgres is None:
+                kill(tree, signal.SIGCONT)
+            else:
+                scene.system.refuse_long(False)
+
+
+def kill_keepers(scene: Scene) -> None:
+    """kill -9 of a keeper every 2 to 5 s."""
+    for number in scene.pauses(2, 5):
+        tree = scene.system.roles[("keeper-1", "keeper-2")[number % 2]].tree()
+        scene.note("kill -9 keeper", time.time(), pids=tuple(kill(tree)))
 
 
 def kill_api(scene: Scene) -> None:
     """API processes die between the commit and the answer, and at any other moment."""
-    for number in scene.pauses(0.3, 1.5):
-        point = ("after-insert", "after-insert-commit", "")[number % 3]
-        if point:
-            scene.system.arm(point)
-            scene.note(f"API dies {point}", time.time())
+    points = ("after-insert", "after-insert-commit")
+    armed: dict[str, Path] = {}
+    for number in scene.pauses(0.3, 1.0):
+        for point, path in list(armed.items()):
+            if not path.exists():
+                scene.note(f"API dies {point}", time.time())
+                del armed[point]
+        if number % 3 < 2:
+            armed.setdefault(points[number % 3], scene.system.arm(points[number % 3]))
         else:
             tree = scene.system.roles["api"].tree()
             scene.note("kill -9 API", time.time(), pids=tuple(kill(tree[-1:])))
+    for path in armed.values():
+        path.unlink(missing_ok=True)
 
 
 def clock_steps(scene: Scene) -> None:
     """The clock of one worker's host steps an hour forth and back."""
     for number in scene.pauses(2, 4):
         step = (3600, -3600, 0)[number % 3]
-        scene.note(f"clock {step:+} s", time.time())
+        if step:
+            scene.note(f"clock {step:+} s", time.time())
         scene.system.set_clock(step)
     scene.system.set_clock(0)
 
@@ -291,10 +328,22 @@ def everything(scene: Scene) -> None:
     """All of it at random, a pause of some seconds in between."""
     single: list[Fault] = [
         _once(kill_workers), _once(kill_workers), _once(flush), _once(restart_redis), _once(fill_redis),
-        _once(kill_api), _once(zombies), _once(database_away), _once(long_jobs),
+        _once(kill_api), _once(zombies), _once(database_away), one_long_job, _once(kill_keepers), _one_point,
     ]  # fmt: skip
     for _ in scene.pauses(1, 4):
         scene.rng.choice(single)(scene)
+
+
+def _one_point(scene: Scene) -> None:
+    """A process dies at one of the named steps."""
+    point = scene.rng.choice(POINTS)
+    armed, deadline = scene.system.arm(point), time.monotonic() + 5
+    while armed.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if armed.exists():
+        armed.unlink(missing_ok=True)
+    else:
+        scene.note(f"death {point}", time.time())
 
 
 def _once(fault: Fault) -> Fault:
@@ -304,7 +353,7 @@ def _once(fault: Fault) -> Fault:
         outer, pauses = scene.over, scene.pauses
         turn = scene.rng.randrange(12)
 
-        def one(low: float, high: float, most: int | None = None) -> Iterator[int]:
+        def one(low: float, high: float, most: int | None = None, least: int = 0) -> Iterator[int]:
             if not outer.wait(0.2):
                 yield turn
 
@@ -325,6 +374,28 @@ def _busy(scene: Scene, role: str) -> bool:
         with engine.connect() as connection:
             asked = text("SELECT w.pid FROM jobs j JOIN workers w ON w.id = j.worker_id WHERE j.state = 'running'")
             return bool({row.pid for row in connection.execute(asked)} & set(pids))
+    finally:
+        engine.dispose()
+
+
+def _running(scene: Scene, kind: str) -> set[str]:
+    """Ids of the jobs of a kind that run now."""
+    engine = scene.system.engine()
+    try:
+        with engine.connect() as connection:
+            asked = text("SELECT id FROM jobs WHERE state = 'running' AND kind = :kind")
+            return set(connection.execute(asked, {"kind": kind}).scalars())
+    finally:
+        engine.dispose()
+
+
+def _unfinished(scene: Scene) -> bool:
+    """Whether jobs wait or run."""
+    engine = scene.system.engine()
+    try:
+        with engine.connect() as connection:
+            asked = text("SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')")
+            return bool(connection.execute(asked).scalar_one())
     finally:
         engine.dispose()
 

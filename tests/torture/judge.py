@@ -84,6 +84,23 @@ def judge(ledger: Ledger, phase: str, held: Mapping[str, Held], files: Path, com
     return sorted(set(found), key=lambda one: (one.sort, one.key, one.text))
 
 
+def strangers(engine: Engine, ledger: Ledger, files: Path) -> list[Violation]:
+    """What is there and nobody's: every caller asks until it is answered, so each job is somebody's; a folder of a job
+    without a row; a row of bytes that are not there."""
+    known = {one for entry in ledger.entries.values() for one in entry.ids}
+    with engine.connect() as connection:
+        jobs = set(connection.execute(text("SELECT id FROM jobs")).scalars())
+        digests = connection.execute(text("SELECT digest FROM blobs")).scalars().all()
+    folders = {path.name for path in (files / "jobs").glob("*")}
+    names = [digest.removeprefix("sha256:") for digest in digests]
+    gone = [name for name in names if not (files / "blobs" / name[:2] / name[2:]).is_file()]
+    return [
+        *(Violation(DOUBLED, one, "a job that no answer named") for one in sorted(jobs - known)),
+        *(Violation(FILES, one, "a folder of a job without a row") for one in sorted(folders - jobs)),
+        *(Violation(FILES, one, "a row of an uploaded file without its bytes") for one in sorted(gone)),
+    ]
+
+
 def lost_or_kept(entry: Entry, state: str | None) -> bool:
     """Whether the state is one that the entry may end in."""
     return state == entry.order.ends or (entry.cancelled and state == "cancelled")
@@ -91,6 +108,8 @@ def lost_or_kept(entry: Entry, state: str | None) -> bool:
 
 def _keys(entries: Iterable[Entry]) -> Iterator[Violation]:
     for entry in entries:
+        if not entry.ids and not entry.refused:
+            yield Violation(KEYS, entry.key, "neither answered nor refused")
         if entry.refused:
             yield Violation(KEYS, entry.key, f"refused: {entry.refused}")
         if len(set(entry.ids)) > 1:
@@ -116,6 +135,9 @@ def _job(entry: Entry, job: Held | None) -> Iterator[Violation]:
         yield from _result(entry, job)
     elif job.results or job.artifacts:
         yield Violation(DOUBLED, entry.key, f"{job.state}, and holds a result")
+    lost = sum(attempt["outcome"] == "worker-lost" for attempt in job.attempts)
+    if entry.order.code == "worker-crashed" and lost != 3:
+        yield Violation(WRONG, entry.key, f"given up after {lost} dead workers, not 3")
     if job.state == "failed" and entry.order.code and (job.error or {}).get("code") != entry.order.code:
         yield Violation(WRONG, entry.key, f"failed with {job.error}")
 
@@ -136,7 +158,7 @@ def _result(entry: Entry, job: Held) -> Iterator[Violation]:
         yield Violation(FENCE, entry.key, f"committed by attempt {origin['attempt']}, won by {won[0]['number']}")
     if not _equal(list(entry.order.items or ()), _items(result["items"]), entry.order.tolerance):
         yield Violation(WRONG, entry.key, "its output is not that of the fault-free run")
-    if set(job.artifacts) != set(entry.order.artifacts):
+    if entry.order.artifacts is not None and set(job.artifacts) != set(entry.order.artifacts):
         yield Violation(FILES, entry.key, f"artifacts {sorted(job.artifacts)}, not {sorted(entry.order.artifacts)}")
 
 
@@ -148,14 +170,14 @@ def _items(items: Sequence[Mapping[str, Any]]) -> list[Any]:
 def _witnessed(entries: Iterable[Entry], commits: Path) -> Iterator[Violation]:
     """No two processes were told that their completion of one job was the one."""
     keys = {entry.ids[0]: entry.key for entry in entries if entry.ids}
-    fences: dict[str, set[int]] = defaultdict(set)
+    fences: dict[str, set[tuple[int, int]]] = defaultdict(set)
     lines = commits.read_text().splitlines() if commits.exists() else []
     for line in lines:
-        job_id, fence, _ = json.loads(line)
-        fences[job_id].add(fence)
+        job_id, fence, pid = json.loads(line)
+        fences[job_id].add((fence, pid))
     for job_id, seen in fences.items():
         if job_id in keys and len(seen) > 1:
-            yield Violation(DOUBLED, keys[job_id], f"accepted under the fences {sorted(seen)}")
+            yield Violation(DOUBLED, keys[job_id], f"accepted under (fence, process) {sorted(seen)}")
 
 
 def _stored(entry: Entry, held: Mapping[str, Held], files: Path) -> Iterator[Violation]:
@@ -169,16 +191,13 @@ def _stored(entry: Entry, held: Mapping[str, Held], files: Path) -> Iterator[Vio
     for path, name in wanted.items():
         if path not in there:
             yield Violation(FILES, entry.key, f"the row of {name} has no file")
-        elif name in entry.order.artifacts and path.read_bytes() != entry.order.artifacts[name]:
+        elif path.stat().st_size != job.artifacts[name]:
+            yield Violation(FILES, entry.key, f"{name} has another size than its row says")
+        elif name in (entry.order.artifacts or {}) and path.read_bytes() != (entry.order.artifacts or {})[name]:
             yield Violation(FILES, entry.key, f"{name} holds other bytes")
-    stray = [path for path in there - set(wanted) if not _checkpoint_of_the_winner(path, folder, job)]
+    stray = sorted(there - set(wanted))
     if stray:
         yield Violation(FILES, entry.key, f"{len(stray)} files without a row, such as {stray[0].relative_to(folder)}")
-
-
-def _checkpoint_of_the_winner(path: Path, folder: Path, job: Held) -> bool:
-    parts = path.relative_to(folder).parts
-    return parts[0] == str(job.fence) and parts[1] == "checkpoints"
 
 
 def _calls(entries: Iterable[Entry], held: Mapping[str, Held], ledger: Ledger) -> Iterator[Violation]:

@@ -27,7 +27,9 @@ class Order:
     items: tuple[Mapping[str, Any], ...] | None
     """The entries of the result; None: it fails."""
 
-    artifacts: Mapping[str, bytes] = field(default_factory=dict)
+    artifacts: Mapping[str, bytes] | None = field(default_factory=dict)
+    """The files that it makes; None: whichever, as long as each is there and has its size."""
+
     ends: str = "succeeded"
     code: str | None = None
     """The error's code, of a job that must fail."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from tests.torture import faults
@@ -20,7 +22,7 @@ def kill_hosts(scene: Scene) -> None:
     """kill -9 of a worker with its supervisor: nobody is left who saw it die, so only the lease can tell."""
     for number in scene.pauses(1.5, 3):
         tree = scene.system.roles[("inference-1", "inference-2")[number % 2]].tree()
-        scene.note("kill -9 all", 0.0, pids=tuple(kill(tree)))
+        scene.note("kill -9 all", time.time(), pids=tuple(kill(tree)))
 
 
 def same_bytes(orders: Orders) -> Iterator[Order]:
@@ -43,9 +45,25 @@ GUARDS: dict[str, Phase] = {
 """Guard -> the fault that it is there for."""
 
 
-def mutate(folder: Path, seed: int, say: Callable[[str], None]) -> Iterator[tuple[str, Verdict]]:
-    """Each guard with what the judge found without it, on a stack of its own."""
+SORTS: dict[str, set[str]] = {
+    "fence": {"fence", "doubled", "files"},
+    "lease": {"lost"},
+    "outbox": {"lost"},
+    "idempotency": {"doubled"},
+    "atomic": {"wrong", "files", "lost"},
+}
+"""As what the judge has to notice that a guard is missing; anything else may be the weather."""
+
+
+def noticed(guard: str, verdict: Verdict) -> bool:
+    """Whether the judge saw what it had to see."""
+    return bool(SORTS[guard] & {violation.sort for violation in verdict.violations})
+
+
+def mutate(folder: Path, seed: int, say: Callable[[str], None]) -> Iterator[tuple[str, Verdict, Verdict]]:
+    """Each guard on a stack of its own: what the judge found with it, and then without it."""
     for guard, phase in GUARDS.items():
         with Torture(folder / guard, "sqlite", seed, say) as torture:
+            sound = torture.run(replace(phase, name=f"with-{guard}", settle_s=120))
             torture.system.switch(guard, off=True)
-            yield guard, torture.run(phase)
+            yield guard, sound, torture.run(replace(phase, name=f"without-{guard}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -9,6 +10,7 @@ from tests.torture import faults
 from tests.torture.faults import Fault
 from tests.torture.ledger import Order
 from tests.torture.orders import Mix, Orders
+from tests.torture.system import LEASE_S
 
 LONG = Mix(mean=20, inline=0, scale=0, steps=60, train=40, steps_of=(20, 40), step_s=0.05)
 
@@ -90,6 +92,15 @@ class Phase:
     reuploads: float = 0.3
     """The share of submissions whose files are uploaded though they are there."""
 
+    recovery_s: float | None = None
+    """A job whose process was killed is free again within this; None: not judged."""
+
+    must: Sequence[str] = ()
+    """Faults that have to be injected at least once, or the phase proves nothing."""
+
+    tail: int = 0
+    """Orders after the fault, of which every worker has to take some within a minute."""
+
     backlog: Callable[[Orders], Iterable[Order]] | None = None
     """Submitted by the thousand before the rest, which has to overtake it."""
 
@@ -101,40 +112,45 @@ class Phase:
 
 HOSTS = ("api", "inference-1", "inference-2", "long", "keeper-1", "keeper-2")
 
+DEATHS = tuple(f"death {point}" for point in faults.POINTS)
+
 FULL = (
     Phase("none", "no fault", faults.nothing, everyday(300, Mix(train=1))),
-    Phase("workers", "kill -9 of a worker, every 2-5 s", faults.kill_workers, everyday(5000, Mix(steps=0.3)), rate=60),
-    Phase("flush", "FLUSHALL every 10 s", faults.flush, everyday(500, Mix()), most_messages=None),
-    Phase("restarts", "Redis killed and restarted 20 times", faults.restart_redis, everyday(500, Mix()),
-          most_messages=None),
-    Phase("frozen", "Redis stopped for 60 s", faults.stop_redis, everyday(500, Mix()), rate=8, most_messages=None,
-          dialects=("postgresql",)),
-    Phase("frozen", "Redis stopped for 15 s", faults.stop_redis_shortly, everyday(300, Mix()), rate=15,
-          most_messages=None, dialects=("sqlite",)),
-    Phase("full", "Redis full (maxmemory)", faults.fill_redis, everyday(400, Mix()), rate=20, most_messages=None),
+    Phase("workers", "kill -9 of a worker, every 2-5 s", faults.kill_workers, everyday(5000, Mix(steps=0.3)), rate=60,
+          recovery_s=LEASE_S + 5, must=("kill -9 parent", "kill -9 child", "kill -9 all")),
+    Phase("flush", "FLUSHALL every 10 s", faults.flush, everyday(400, Mix()), most_messages=None, tail=60),
+    Phase("restarts", "Redis killed and restarted 20 times", faults.restart_redis, everyday(400, Mix()),
+          most_messages=None, tail=60),
+    Phase("frozen", "Redis stopped for 60 s", faults.stop_redis, everyday(400, Mix()), rate=8, most_messages=None,
+          tail=60, dialects=("postgresql",)),
+    Phase("frozen", "Redis stopped for 15 s", faults.stop_redis_shortly, everyday(200, Mix()), rate=15,
+          most_messages=None, tail=60, dialects=("sqlite",)),
+    Phase("full", "Redis full (maxmemory)", faults.fill_redis, everyday(300, Mix()), rate=20, tail=60),
     Phase("down", "Redis down at submit, up while no keeper lives", faults.redis_and_keepers_away,
           everyday(150, Mix()), most_messages=None),
     Phase("messages", "every message 5 times, unordered; visibility 2 s, jobs of 20 s", faults.five_times,
           of_twenty_seconds, most_messages=None, settle_s=240),
-    Phase("zombies", "a worker stopped beyond its lease", faults.zombies, for_zombies, rate=4,
-          most_messages=2.0),  # a frozen worker takes messages with it, as many as it has places
-    Phase("points", "death at each named step", faults.crash_points, everyday(1000, Mix(steps=2.5)), rate=18,
-          settle_s=240),
-    Phase("database", "database away", faults.database_away, everyday(600, Mix()), rate=20),
+    # A frozen worker takes messages with it, as many as it has places; so does a dead one.
+    Phase("zombies", "a worker stopped beyond its lease", faults.zombies, for_zombies, rate=4, most_messages=2.0,
+          must=("SIGSTOP inference beyond its lease", "SIGSTOP long beyond its lease")),
+    Phase("points", "death at each named step", faults.crash_points, everyday(800, Mix(steps=2.5)), rate=18,
+          settle_s=240, must=DEATHS),
+    Phase("database", "database away", faults.database_away, everyday(400, Mix()), rate=20),
+    Phase("disk", "the disk of the storage is full", faults.fill_disk, everyday(250, Mix(scale=0, callback=0)), rate=15,
+          small_disk=True, most_messages=2.5),  # a message for each try
     Phase("poison", "an input that kills its process", faults.nothing, poisoned, rate=10, settle_s=180,
-          most_messages=2.5),  # so does a dead one, and 31 of 32 jobs here have one beside them
+          most_messages=2.5),
     Phase("training", "long jobs killed, drained, cut off, cancelled", faults.long_jobs, everyday(24, LONG),
-          rate=0.8, settle_s=240),
-    Phase("api", "API processes killed", faults.kill_api, everyday(400, Mix()), rate=20, replays=0.3),
-    Phase("clock", "the clock of a worker's host steps by an hour", faults.clock_steps, everyday(300, Mix()),
-          rate=20, faked=("inference-2",), dialects=("postgresql",)),
+          rate=0.8, settle_s=240, most_messages=2.5),
+    Phase("api", "API processes killed", faults.kill_api, everyday(400, Mix()), rate=20, replays=0.3,
+          must=("API dies after-insert", "API dies after-insert-commit", "kill -9 API")),
+    Phase("clock", "clocks of hosts an hour ahead and behind", faults.clock_steps, everyday(300, Mix()), rate=20,
+          faked=("api", "keeper-1", "inference-2", "long"), dialects=("postgresql",)),
     Phase("clock", "the clock of the host steps by an hour", faults.clock_steps, everyday(300, Mix()), rate=20,
-          faked=HOSTS, dialects=("sqlite",), most_messages=None),
-    Phase("disk", "the disk of the storage is full", faults.fill_disk, everyday(300, Mix(scale=0, callback=0)), rate=15,
-          small_disk=True, most_messages=None),
+          faked=HOSTS, dialects=("sqlite",)),
     Phase("priority", "urgent jobs behind a backlog of 10,000", faults.nothing, urgent, rate=10, backlog=backlog,
           settle_s=300),
-    Phase("mixed", "all of it", faults.everything, everyday(900, Mix(train=1)), rate=20, settle_s=240,
+    Phase("mixed", "all of it at random", faults.everything, everyday(1500, Mix(train=1)), rate=18, settle_s=240,
           most_messages=None),
 )  # fmt: skip
 
@@ -142,6 +158,7 @@ SLICE = (
     Phase("none", "no fault", faults.nothing, everyday(40, Mix())),
     Phase("workers", "kill -9 of a worker, every 2-5 s", faults.kill_workers, everyday(240, Mix()), rate=20),
     Phase("flush", "FLUSHALL every 10 s", faults.flush, everyday(120, Mix()), rate=15, most_messages=None),
-    Phase("points", "death at each named step", faults.crash_points, everyday(260, Mix(steps=6)), rate=13),
-)
+    Phase("zombies", "a worker stopped beyond its lease", faults.zombies, lambda orders: itertools.islice(
+          for_zombies(orders), 48), rate=4, most_messages=None),
+)  # fmt: skip
 """A minute of it, for every run of the tests."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tests.torture.mutations import noticed
 from tests.torture.runner import Verdict
 
 HEADER = (
@@ -28,13 +29,15 @@ def table(verdicts: Sequence[Verdict]) -> str:
     return "\n".join([*lines, "", total, *broken, *notes])
 
 
-def mutations(found: Sequence[tuple[str, Verdict]]) -> str:
-    """Each guard that was switched off, and what the judge said of it."""
-    lines = ["| guard switched off | fault | jobs | violations | noticed as |", "|---|---|---|---|---|"]
-    for guard, verdict in found:
+def mutations(found: Sequence[tuple[str, Verdict, Verdict]]) -> str:
+    """Each guard: what the judge said with it, and without it."""
+    lines = ["| guard | fault | jobs | violations with it | without it | noticed as |", "|---|---|---|---|---|---|"]
+    for guard, sound, verdict in found:
         sorts = sorted({violation.sort for violation in verdict.violations})
-        noticed = ", ".join(f"{sort} {verdict.count(sort)}" for sort in sorts) or "**nothing: the proof fails**"
-        lines.append(f"| {guard} | {verdict.title} | {verdict.jobs} | {len(verdict.violations)} | {noticed} |")
+        said = ", ".join(f"{sort} {verdict.count(sort)}" for sort in sorts)
+        said = said if noticed(guard, verdict) else f"**not noticed** {said}"
+        cells = (guard, verdict.title, verdict.jobs, len(sound.violations), len(verdict.violations), said)
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
 

@@ -14,13 +14,17 @@ from typing import Any
 from sqlalchemy import Engine, text
 
 from storage.files import Storage
+from tests.torture import faults
 from tests.torture.callers import Callers, Receiver
 from tests.torture.faults import Scene
-from tests.torture.judge import DOUBLED, LOST, WRONG, Held, Violation, judge, read
+from tests.torture.judge import DOUBLED, LOST, WRONG, Held, Violation, judge, read, strangers
 from tests.torture.ledger import Entry, Ledger
 from tests.torture.orders import Orders
-from tests.torture.phases import Phase
+from tests.torture.phases import Mix, Phase, everyday
 from tests.torture.system import System
+
+SLOW, HARNESS = "slow", "harness"
+"""Further sorts of violation: too late, and a fault that could not be injected."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Verdict:
     jobs: int
     violations: Sequence[Violation]
     recoveries: Sequence[float]
-    """Seconds from a kill until the job ran again; from the end of an outage until the next job began."""
+    """Seconds from a kill until the job was free again; from the end of an outage until the next job began."""
 
     messages: float
     """Messages that Redis got, per job; below 0 where it was restarted, and had forgotten."""
@@ -85,42 +89,78 @@ class Torture:
 
     def run(self, phase: Phase) -> Verdict:
         """Submit under the fault, let it settle, judge."""
-        begun = time.monotonic()
-        # A phase is the same alone and among others: its seed is its own.
-        seed = self.seed + zlib.crc32(f"{phase.name} {self.dialect}".encode())
+        if phase.small_disk and not self.system.mount():
+            return self._not_run(phase, "not run: a small disk needs the right to mount one")
         if phase.faked:
             self.system.fake_clock(*phase.faked)
             self._until(self.system.answers, 60)
-        if phase.small_disk:
-            self.system.mount()
+        try:
+            return self._run(phase)
+        finally:
+            if phase.small_disk:
+                self.system.unmount()
+            if phase.faked:
+                self.system.fake_clock()
+                self._until(self.system.answers, 60)
+
+    def _run(self, phase: Phase) -> Verdict:
+        begun = time.monotonic()
+        # A phase is the same alone and among others: its seed is its own.
+        seed = self.seed + zlib.crc32(f"{phase.name} {self.dialect}".encode())
         shares = {"replays": phase.replays, "reuploads": phase.reuploads}
         callers = Callers(self.system.url, self.system.token, self.ledger, seed, **shares)
         scene = Scene(self.system, self.ledger, callers, phase.name, random.Random(seed))
         orders = Orders(seed, self.receiver.url)
         sent = _pushes(self.system)
-        harm = threading.Thread(target=self._harm, args=(phase, scene), name="fault")
-        harm.start()
+        failures: list[Violation] = []
+        harm = threading.Thread(target=self._harm, args=(phase, scene, failures), name="fault")
         waiting = callers.submit_many(phase.name, iter(phase.backlog(orders))) if phase.backlog is not None else []
+        harm.start()
         entries = waiting + callers.submit(phase.name, iter(phase.orders(orders)), phase.rate)
         scene.over.set()
         harm.join()
+        healed = time.time()
+        tail = everyday(phase.tail, Mix(slow_s=(0.2,)))(orders)
+        entries += callers.submit(f"{phase.name}", tail, 20.0, first=len(entries))
         late = self._settle(entries, phase.settle_s)
         messages = (_pushes(self.system) - sent) / max(1, len(entries))
+        if phase.tail:
+            failures += self._idle(phase, healed)
         self._callbacks(entries)
-        verdict = self._verdict(phase, entries, messages, late, time.monotonic() - begun)
-        if phase.small_disk:
-            self.system.unmount()
-        if phase.faked:
-            self.system.fake_clock()
-            self._until(self.system.answers, 60)
-        return verdict
+        failures += self._gentle(phase)
+        return self._verdict(phase, entries, messages, late, failures, time.monotonic() - begun)
 
-    def _harm(self, phase: Phase, scene: Scene) -> None:
+    def _harm(self, phase: Phase, scene: Scene, failures: list[Violation]) -> None:
         try:
             phase.fault(scene)
         except Exception as error:
-            self._say(f"the fault itself failed: {type(error).__name__}: {error}")
-            raise
+            failures.append(Violation(HARNESS, phase.name, f"the fault failed: {type(error).__name__}: {error}"))
+
+    def _gentle(self, phase: Phase) -> list[Violation]:
+        """A fault that was not injected proves nothing."""
+        seen = {one.fault for one in self.ledger.injected(phase.name)}
+        missing = [name for name in phase.must if name not in seen]
+        if phase.fault is not faults.nothing and not seen:
+            missing.append("any fault")
+        return [Violation(HARNESS, name, f"{phase.name}: was never injected") for name in missing]
+
+    def _idle(self, phase: Phase, healed: float) -> list[Violation]:
+        """Every worker that lives has begun a job within a minute of the last fault."""
+        asked = text(
+            "SELECT w.id, min(a.started_at) AS first FROM workers w LEFT JOIN attempts a"
+            " ON a.worker_id = w.id AND a.started_at > :healed"
+            " WHERE w.gone_at IS NULL AND w.heartbeat_at > :lately AND w.pool = 'inference' GROUP BY w.id"
+        )
+        with self.engine.connect() as connection:
+            rows = connection.execute(asked, {"healed": healed, "lately": time.time() - 5}).all()
+        return [
+            Violation(SLOW, row.id, f"{phase.name}: took no job within a minute")
+            for row in rows
+            if row.first is None or row.first - healed > 60
+        ]
+
+    def _not_run(self, phase: Phase, why: str) -> Verdict:
+        return Verdict(phase.name, phase.title, self.dialect, 0, 0, (), (), 0.0, 0.0, 0.0, (why,))
 
     def _settle(self, entries: Sequence[Entry], most_s: float) -> list[str]:
         """Wait until every accepted job has ended; the keys of those that have not."""
@@ -153,15 +193,25 @@ class Torture:
         self._until(lambda: all(self.ledger.calls.get(one) for one in ids), 40)
 
     def _verdict(
-        self, phase: Phase, entries: Sequence[Entry], messages: float, late: Sequence[str], seconds: float
+        self,
+        phase: Phase,
+        entries: Sequence[Entry],
+        messages: float,
+        late: Sequence[str],
+        failures: Sequence[Violation],
+        seconds: float,
     ) -> Verdict:
         self._sweep()
         held = read(self.engine, [entry.ids[0] for entry in entries if entry.ids])
         files, commits = self.system.home / "files", self.system.seam / "commits"
-        violations = judge(self.ledger, phase.name, held, files, commits) + self._strangers(held)
+        violations = [*failures, *judge(self.ledger, phase.name, held, files, commits)]
+        violations += strangers(self.engine, self.ledger, files)
         notes = [f"{len(late)} jobs had not ended after {phase.settle_s:.0f} s"] if late else []
-        if phase.most_messages is not None and messages > phase.most_messages:
+        if phase.most_messages is not None and not 0 <= messages <= phase.most_messages:
             violations.append(Violation("messages", phase.name, f"{messages:.2f} messages per job"))
+        recoveries = self._recoveries(phase.name, held)
+        if phase.recovery_s is not None and recoveries and recoveries[-1] > phase.recovery_s:
+            violations.append(Violation(SLOW, phase.name, f"a job was free again after {recoveries[-1]:.1f} s"))
         if phase.small_disk:
             violations += _names_the_disk(held)
         if phase.backlog is not None:
@@ -172,7 +222,7 @@ class Torture:
         attempts = sum(len(job.attempts) for job in held.values()) / max(1, len(held))
         return Verdict(
             phase.name, phase.title, self.dialect, len(injections), len(entries), violations,
-            self._recoveries(phase.name, held), messages, attempts, seconds, notes,
+            recoveries, messages, attempts, seconds, notes,
         )  # fmt: skip
 
     def _sweep(self) -> None:
@@ -188,13 +238,6 @@ class Torture:
             sweeps.sweep_folders()
         database.close()
 
-    def _strangers(self, held: Mapping[str, Held]) -> list[Violation]:
-        """Jobs that nobody was told of: every caller asks until it is answered, so each row is somebody's."""
-        known = {one for entry in self.ledger.entries.values() for one in entry.ids}
-        with self.engine.connect() as connection:
-            there = set(connection.execute(text("SELECT id FROM jobs")).scalars())
-        return [Violation(DOUBLED, one, "a job that no answer named") for one in sorted(there - known)]
-
     def _recoveries(self, phase: str, held: Mapping[str, Held]) -> list[float]:
         """See `Verdict.recoveries`."""
         killed = [(one.at, set(one.pids)) for one in self.ledger.injected(phase) if one.pids]
@@ -202,10 +245,11 @@ class Torture:
             pids = dict(connection.execute(text("SELECT id, pid FROM workers")).tuples().all())
         took = []
         for job in held.values():
-            for one, after in zip(job.attempts, job.attempts[1:], strict=False):
-                died = [at for at, gone in killed if pids.get(one["worker_id"]) in gone and at >= one["started_at"]]
-                if died and one["outcome"] != "succeeded":
-                    took.append(after["started_at"] - min(died))
+            for one in job.attempts:
+                if one["outcome"] in ("worker-lost", "lease-expired") and one["ended_at"] is not None:
+                    deaths = [at for at, gone in killed if pids.get(one["worker_id"]) in gone]
+                    died = [at for at in deaths if one["started_at"] <= at <= one["ended_at"]]
+                    took += [one["ended_at"] - at for at in died[:1]]
         starts = sorted(attempt["started_at"] for job in held.values() for attempt in job.attempts)
         for one in self.ledger.injected(phase):
             if one.until > one.at:
@@ -231,7 +275,8 @@ def _names_the_disk(held: Mapping[str, Held]) -> list[Violation]:
 
 def _overtakes(entries: Sequence[Entry], held: Mapping[str, Held]) -> tuple[list[Violation], str]:
     """Urgent jobs do not wait for the backlog, nor does anything of it wait for ever."""
-    jobs = [(entry.order.body["priority"], held[entry.ids[0]]) for entry in entries if entry.ids]
+    known = [(entry.order.body["priority"], entry.ids[0]) for entry in entries if entry.ids]
+    jobs = [(priority, held[one]) for priority, one in known if one in held]
     waits = {9: [0.0], 3: [0.0], 0: [0.0]}
     for priority, job in jobs:
         waits[priority] += [job.attempts[0]["started_at"] - job.created_at] if job.attempts else []
@@ -241,7 +286,7 @@ def _overtakes(entries: Sequence[Entry], held: Mapping[str, Held]) -> tuple[list
     return late, note
 
 
-def _pushes(system: System) -> int:
+def _pushes(system: System) -> float:
     """LPUSH commands that this Redis has served: what was sent, as Redis itself counts it."""
     import redis
 
@@ -250,7 +295,7 @@ def _pushes(system: System) -> int:
             stats: Any = client.info("commandstats")
             return int(stats.get("cmdstat_lpush", {}).get("calls", 0))
     except redis.RedisError:
-        return 0
+        return float("nan")
 
 
 _FINAL = frozenset({"succeeded", "failed", "cancelled"})

@@ -29,8 +29,8 @@ def gently(scene: Scene) -> None:
     """All faults at random, with time between them to grow old in."""
     pauses = scene.pauses
 
-    def slower(low: float, high: float, most: int | None = None) -> Iterator[int]:
-        return pauses(low + 8, high + 20, most)
+    def slower(low: float, high: float, most: int | None = None, least: int = 0) -> Iterator[int]:
+        return pauses(low + 8, high + 20, most, least)
 
     scene.pauses = slower  # type: ignore[method-assign]
     faults.everything(scene)

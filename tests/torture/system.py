@@ -160,10 +160,10 @@ class System:
                 if before or name in names:
                     kill(role.tree())
 
-    def mount(self) -> None:
-        """Put the storage on a disk of 24 MiB; raises CalledProcessError where we may not."""
+    def mount(self) -> bool:
+        """Put the storage on a disk of 24 MiB; False where we may not."""
         mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "medjobs-torture", str(self.home / "files")]
-        subprocess.run(mount, check=True, capture_output=True)
+        return subprocess.run(mount, check=False, capture_output=True).returncode == 0
 
     def unmount(self) -> None:
         """Take the small disk away again."""
@@ -197,6 +197,8 @@ class System:
                 if role.process is not None:
                     role.process.wait(10)
         kill(self.orphans())
+        if os.path.ismount(self.home / "files"):
+            self.unmount()
         self.redis.resume()
         self.redis.stop()
         if self.postgres is not None:

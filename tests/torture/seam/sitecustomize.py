@@ -51,6 +51,15 @@ _inside = threading.local()
 """`point`: what this thread passes just before its transaction is committed."""
 
 
+@contextmanager
+def _inside_of(point):
+    _inside.point = point
+    try:
+        yield
+    finally:
+        _inside.point = None
+
+
 _true_time = time.time
 
 
@@ -85,7 +94,7 @@ def _engine(module):
     def watched(self, *, synced=True):
         with write(self, synced=synced) as connection:
             yield connection
-            point, _inside.point = getattr(_inside, "point", None), None
+            point = getattr(_inside, "point", None)
             if point is not None:
                 passing(point)
 
@@ -98,8 +107,8 @@ def _jobs(module):
 
     @wraps(insert)
     def inserting(*args, **kw):
-        _inside.point = "after-insert"
-        done = insert(*args, **kw)
+        with _inside_of("after-insert"):
+            done = insert(*args, **kw)
         passing("after-insert-commit")
         return done
 
@@ -114,12 +123,9 @@ def _jobs(module):
     def completing(db, done):
         if done and off("fence"):
             done = [one._replace(fence=_current(db, one)) for one in done]
-        if done:
-            passing(here("after-run"))
-            _inside.point = here("before-commit")
-        accepted = complete(db, done)
-        _inside.point = None
-        _witness([[one.id, one.fence, one.state.value] for one in done if one.id in accepted])
+        with _inside_of(here("before-commit")):
+            accepted = complete(db, done)
+        _witness([[one.id, one.fence, os.getpid()] for one in done if one.id in accepted])
         if accepted:
             passing(here("after-commit"))
         return accepted
@@ -199,9 +205,20 @@ def _disk(module):
                 torn(self.root / path, content)
         else:
             write_many(self, files)
-        passing(here("after-file-write"))
 
     module.Disk.publish, module.Disk.write_many = publishing, writing
+
+
+def _files(module):
+    put_artifacts = module.Storage.put_artifacts
+
+    @wraps(put_artifacts)
+    def putting(self, artifacts):
+        passing(here("after-run"))
+        put_artifacts(self, artifacts)
+        passing(here("after-file-write"))
+
+    module.Storage.put_artifacts = putting
 
 
 def _dispatch(module):
@@ -249,6 +266,7 @@ PATCHES = {
     "workers.sweeps": _sweeps,
     "workers.webhooks": _webhooks,
     "storage.disk": _disk,
+    "storage.files": _files,
     "broker.dispatch": _dispatch,
     "broker.app": _app,
 }
