@@ -85,6 +85,13 @@ def kill_workers(scene: Scene) -> None:
         scene.note(f"kill -9 {whom}", at, pids=tuple(kill(chosen)))
 
 
+def kill_some(scene: Scene) -> None:
+    """kill -9 of an inference worker every 6 to 10 s, so that another has time to load its network."""
+    for number in scene.pauses(6, 10, least=3):
+        tree = scene.system.roles[("inference-1", "inference-2")[number % 2]].tree()
+        scene.note("kill -9 child", time.time(), pids=tuple(kill(tree[-1:])))
+
+
 def flush(scene: Scene) -> None:
     """FLUSHALL every 10 s."""
     for _ in scene.pauses(3, 10):

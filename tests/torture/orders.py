@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from tests.torture.ledger import Order
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "data"
 
 FACTOR = 2.0
 """What the shipped version 1 of toy-scale multiplies by."""
@@ -40,6 +44,10 @@ class Orders:
         self._callback_url = callback_url
         self.files = [self.rng.randbytes(self.rng.randrange(20, 60_000)) for _ in range(CONTENTS)]
         self.numbers = ["".join(f"{self.rng.randrange(-999, 999) / 8}\n" for _ in range(6)).encode() for _ in range(16)]
+        self.images = [path.read_bytes() for path in sorted(EXAMPLES.glob("chest-*.dcm"))[:12]]
+        self.learned: dict[bytes, tuple[Mapping[str, Any], ...]] = {}
+        """What a fault-free run said of each image."""
+
         self._trainings = 0
 
     def stream(self, count: int, mix: Mix) -> Iterator[Order]:
@@ -98,6 +106,16 @@ class Orders:
         values = [self.rng.randrange(1000)]
         body = {"kind": "toy-mean", "inputs": [{"data": {"values": values}}], "priority": priority}
         return Order("toy-mean", body, ({"mean": float(values[0]), "size": 1},))
+
+    def image(self) -> Order:
+        """A chest image for the shipped network; its answer is known once a fault-free run has given it."""
+        content = self.rng.choice(self.images)
+        return self.diagnosis(content, self.learned[content])
+
+    def diagnosis(self, content: bytes, items: tuple[Mapping[str, Any], ...] | None = None) -> Order:
+        """That image. The same decisions; batches of another size move a probability by far less than .01."""
+        body = {"kind": "diagnosis", "inputs": [digest(content)]}
+        return Order("diagnosis", body, items, None, uploads=(content,), tolerance=0.01)
 
     def poison(self, mix: Mix) -> Order:
         """An input that kills the process that reads it."""

@@ -51,6 +51,12 @@ def for_zombies(orders: Orders) -> Iterator[Order]:
             )
 
 
+def images(orders: Orders) -> Iterator[Order]:
+    """Chest images for the network that comes with medjobs."""
+    for _ in range(120):
+        yield orders.image()
+
+
 BACKLOG = 10_000
 
 
@@ -101,6 +107,9 @@ class Phase:
     tail: int = 0
     """Orders after the fault, of which every worker has to take some within a minute."""
 
+    learn: bool = False
+    """Whether a run without faults says first what must come of each image."""
+
     backlog: Callable[[Orders], Iterable[Order]] | None = None
     """Submitted by the thousand before the rest, which has to overtake it."""
 
@@ -118,6 +127,7 @@ FULL = (
     Phase("none", "no fault", faults.nothing, everyday(300, Mix(train=1))),
     Phase("workers", "kill -9 of a worker, every 2-5 s", faults.kill_workers, everyday(5000, Mix(steps=0.3)), rate=60,
           recovery_s=LEASE_S + 5, must=("kill -9 parent", "kill -9 child", "kill -9 all")),
+    Phase("models", "kill -9 of a worker under real images", faults.kill_some, images, rate=3, learn=True),
     Phase("flush", "FLUSHALL every 10 s", faults.flush, everyday(400, Mix()), most_messages=None, tail=60),
     Phase("restarts", "Redis killed and restarted 20 times", faults.restart_redis, everyday(400, Mix()),
           most_messages=None, tail=60),

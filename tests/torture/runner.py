@@ -111,6 +111,8 @@ class Torture:
         callers = Callers(self.system.url, self.system.token, self.ledger, seed, **shares)
         scene = Scene(self.system, self.ledger, callers, phase.name, random.Random(seed))
         orders = Orders(seed, self.receiver.url)
+        if phase.learn:
+            self._learn(callers, orders)
         sent = _pushes(self.system)
         failures: list[Violation] = []
         harm = threading.Thread(target=self._harm, args=(phase, scene, failures), name="fault")
@@ -129,6 +131,14 @@ class Torture:
         self._callbacks(entries)
         failures += self._gentle(phase)
         return self._verdict(phase, entries, messages, late, failures, time.monotonic() - begun)
+
+    def _learn(self, callers: Callers, orders: Orders) -> None:
+        """Ask for each image once while nothing goes wrong."""
+        for content in orders.images:
+            (entry,) = callers.submit(f"learning-{len(orders.learned)}", iter([orders.diagnosis(content)]), 1.0)
+            self._settle([entry], 120)
+            ((_, result),) = read(self.engine, entry.ids)[entry.ids[0]].results
+            orders.learned[content] = tuple(result["items"])
 
     def _harm(self, phase: Phase, scene: Scene, failures: list[Violation]) -> None:
         try:
