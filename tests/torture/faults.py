@@ -157,9 +157,10 @@ def zombies(scene: Scene) -> None:
     for number in scene.pauses(0.5, 1):
         role = ("inference-1", "long")[number % 2]
         lease = LEASE_LONG_S if role == "long" else LEASE_S
+        deadline = time.monotonic() + 15
+        while not _busy(scene, role) and time.monotonic() < deadline:
+            time.sleep(0.1)
         tree = scene.system.roles[role].tree()
-        if not _busy(scene, role):
-            continue
         with scene.lasting(f"SIGSTOP {role.partition('-')[0]} beyond its lease"):
             try:
                 _stop_outside_a_write(scene, tree)

@@ -101,6 +101,9 @@ class Phase:
     recovery_s: float | None = None
     """A job whose process was killed is free again within this; None: not judged."""
 
+    apart_s: float | None = None
+    """Most time that a job which comes to its end may wait between two attempts; None: not judged."""
+
     must: Sequence[str] = ()
     """Faults that have to be injected at least once, or the phase proves nothing."""
 
@@ -121,12 +124,15 @@ class Phase:
 
 HOSTS = ("api", "inference-1", "inference-2", "long", "keeper-1", "keeper-2")
 
+KILLS = ("kill -9 parent", "kill -9 child", "kill -9 all")
 DEATHS = tuple(f"death {point}" for point in faults.POINTS)
 
 FULL = (
     Phase("none", "no fault", faults.nothing, everyday(300, Mix(train=1))),
     Phase("workers", "kill -9 of a worker, every 2-5 s", faults.kill_workers, everyday(5000, Mix(steps=0.3)), rate=60,
-          recovery_s=LEASE_S + 5, must=("kill -9 parent", "kill -9 child", "kill -9 all")),
+          recovery_s=LEASE_S + 5, must=KILLS, dialects=("postgresql",)),
+    Phase("workers", "kill -9 of a worker, every 2-5 s", faults.kill_workers, everyday(2000, Mix(steps=0.3)), rate=40,
+          recovery_s=LEASE_S + 5, must=KILLS, dialects=("sqlite",)),
     Phase("models", "kill -9 of a worker under real images", faults.kill_some, images, rate=3, learn=True),
     Phase("flush", "FLUSHALL every 10 s", faults.flush, everyday(400, Mix()), most_messages=None, tail=60),
     Phase("restarts", "Redis killed and restarted 20 times", faults.restart_redis, everyday(400, Mix()),
@@ -149,7 +155,7 @@ FULL = (
     Phase("disk", "the disk of the storage is full", faults.fill_disk, everyday(250, Mix(scale=0, callback=0)), rate=15,
           small_disk=True, most_messages=2.5),  # a message for each try
     Phase("poison", "an input that kills its process", faults.nothing, poisoned, rate=10, settle_s=180,
-          most_messages=2.5),
+          most_messages=2.5, apart_s=2 * LEASE_S),
     Phase("training", "long jobs killed, drained, cut off, cancelled", faults.long_jobs, everyday(24, LONG),
           rate=0.8, settle_s=240, most_messages=2.5),
     Phase("api", "API processes killed", faults.kill_api, everyday(400, Mix()), rate=20, replays=0.3,

@@ -222,6 +222,8 @@ class Torture:
         recoveries = self._recoveries(phase.name, held)
         if phase.recovery_s is not None and recoveries and recoveries[-1] > phase.recovery_s:
             violations.append(Violation(SLOW, phase.name, f"a job was free again after {recoveries[-1]:.1f} s"))
+        if phase.apart_s is not None:
+            violations += _apart(entries, held, phase.apart_s)
         if phase.small_disk:
             violations += _names_the_disk(held)
         if phase.backlog is not None:
@@ -273,6 +275,18 @@ class Torture:
                 return True
             time.sleep(0.2)
         return False
+
+
+def _apart(entries: Sequence[Entry], held: Mapping[str, Held], most_s: float) -> list[Violation]:
+    """Jobs that share a worker with what kills it are soon begun again."""
+    found = []
+    for entry in entries:
+        job = held.get(entry.ids[0]) if entry.ids else None
+        pairs = list(zip(job.attempts, job.attempts[1:], strict=False)) if job and job.state == "succeeded" else []
+        waits = [after["started_at"] - before["ended_at"] for before, after in pairs]
+        if waits and max(waits) > most_s:
+            found.append(Violation(SLOW, entry.key, f"waited {max(waits):.1f} s between two attempts"))
+    return found
 
 
 def _names_the_disk(held: Mapping[str, Held]) -> list[Violation]:
