@@ -67,10 +67,11 @@ class Callers:
             made = [self._ledger.intend(f"{phase}-b{self._rng.getrandbits(48):x}", phase, order) for order in some]
             jobs = [{**entry.order.body, "idempotency_key": entry.key} for entry in made]
             answer = self._persist(lambda jobs=jobs: self.client().post("/v1/jobs:batch", json={"jobs": jobs}))
-            done = answer is not None and answer.status_code == 202
-            ids = [job["id"] for job in answer.json()["jobs"]] if done else []
+            ids = (
+                [job["id"] for job in answer.json()["jobs"]] if answer is not None and answer.status_code == 202 else []
+            )
             for number, entry in enumerate(made):
-                if done:
+                if ids:
                     self._ledger.accept(entry, ids[number])
                 else:
                     self._ledger.refuse(entry, "no answer" if answer is None else answer.text[:300])

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import signal
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-from sqlalchemy import text
 
-from tests.torture.callers import Callers
-from tests.torture.ledger import Ledger
-from tests.torture.system import LEASE_LONG_S, LEASE_S, System, kill
+from tests.torture.scene import Scene, busy, running, stop_outside_a_write, unfinished
+from tests.torture.scene import tree as tree_of
+from tests.torture.system import LEASE_LONG_S, LEASE_S, kill
 
 POINTS = (
     "after-insert", "after-insert-commit", "after-publish", "after-mark-sent", "after-webhook",
@@ -27,42 +23,6 @@ POINTS = (
     "after-commit.long",
 )  # fmt: skip
 """Where tests/torture/seam lets a process die: the steps of architecture.md's life of a job, in its order."""
-
-
-@dataclass
-class Scene:
-    """What a fault works with."""
-
-    system: System
-    ledger: Ledger
-    callers: Callers
-    phase: str
-    rng: random.Random
-    over: threading.Event = field(default_factory=threading.Event)
-    """Set when every order is in."""
-
-    def pauses(self, low: float, high: float, most: int | None = None, least: int = 0) -> Iterator[int]:
-        """Wait between `low` and `high` seconds, and count, until it is over and `least` are done (or `most` are)."""
-        number = 0
-        while most is None or number < most:
-            self.over.wait(self.rng.uniform(low, high)) if number >= least else time.sleep(self.rng.uniform(low, high))
-            if self.over.is_set() and number >= least:
-                return
-            yield number
-            number += 1
-
-    def note(self, fault: str, at: float, *, lasted: bool = False, pids: tuple[int, ...] = ()) -> None:
-        """Write an injection down."""
-        self.ledger.inject(self.phase, fault, at, time.time() if lasted else None, pids)
-
-    @contextmanager
-    def lasting(self, fault: str) -> Iterator[None]:
-        """A fault that lasts as long as the block."""
-        at = time.time()
-        try:
-            yield
-        finally:
-            self.note(fault, at, lasted=True)
 
 
 Fault = Callable[[Scene], None]
@@ -158,12 +118,12 @@ def zombies(scene: Scene) -> None:
         role = ("inference-1", "long")[number % 2]
         lease = LEASE_LONG_S if role == "long" else LEASE_S
         deadline = time.monotonic() + 15
-        while not _busy(scene, role) and time.monotonic() < deadline:
+        while not busy(scene, role) and time.monotonic() < deadline:
             time.sleep(0.1)
         tree = scene.system.roles[role].tree()
         with scene.lasting(f"SIGSTOP {role.partition('-')[0]} beyond its lease"):
             try:
-                _stop_outside_a_write(scene, tree)
+                stop_outside_a_write(scene, tree)
                 time.sleep(lease + 3)
             finally:
                 kill(tree, signal.SIGCONT)
@@ -218,7 +178,7 @@ def _hurt_postgres(scene: Scene, number: int) -> None:
                 server.restart()
         case 3:
             with scene.lasting("postgresql stopped 10 s"):
-                processes = _tree(server.pid)
+                processes = tree_of(server.pid)
                 kill(processes, signal.SIGSTOP)
                 time.sleep(10)
                 kill(processes, signal.SIGCONT)
@@ -236,13 +196,13 @@ def _hurt_sqlite(scene: Scene, number: int) -> None:
 
 def long_jobs(scene: Scene) -> None:
     """Long jobs are killed, drained, stopped, cancelled while they are killed, and cut off from the database."""
-    for number in _whenever(scene, lambda: _busy(scene, "long")):
+    for number in _whenever(scene, lambda: busy(scene, "long")):
         _hurt_long(scene, number)
 
 
 def one_long_job(scene: Scene) -> None:
     """One of these."""
-    if _busy(scene, "long"):
+    if busy(scene, "long"):
         _hurt_long(scene, scene.rng.randrange(4))
 
 
@@ -264,15 +224,15 @@ def _hurt_long(scene: Scene, number: int) -> None:
 def _whenever(scene: Scene, ready: Callable[[], bool], least: int = 4) -> Iterator[int]:
     """A number each time that it is so, a second or more apart, until it is over."""
     number = 0
-    while not (scene.over.wait(1.0) and (number >= least or not _unfinished(scene))):
+    while not (scene.over.wait(1.0) and (number >= least or not unfinished(scene))):
         if ready():
             yield number
             number += 1
 
 
 def _cancel_and_kill(scene: Scene) -> None:
-    running = _running(scene, "toy-steps")
-    mine = [entry for entry in scene.ledger.of(scene.phase) if entry.ids and entry.ids[0] in running]
+    at_work = running(scene, "toy-steps")
+    mine = [entry for entry in scene.ledger.of(scene.phase) if entry.ids and entry.ids[0] in at_work]
     if mine:
         canceller = threading.Thread(target=scene.callers.cancel, args=(mine[0],))
         canceller.start()
@@ -286,7 +246,7 @@ def _cut_off(scene: Scene, tree: list[psutil.Process]) -> None:
     with scene.lasting("long worker cut off from the database beyond its lease"):
         try:
             if scene.system.postgres is None:
-                _stop_outside_a_write(scene, tree)
+                stop_outside_a_write(scene, tree)
             else:
                 scene.system.refuse_long(True)
             time.sleep(LEASE_LONG_S + 3)
@@ -372,55 +332,3 @@ def _once(fault: Fault) -> Fault:
             scene.pauses = pauses  # type: ignore[method-assign]
 
     return once
-
-
-def _busy(scene: Scene, role: str) -> bool:
-    """Whether the worker of that role runs jobs now."""
-    pids = [process.pid for process in scene.system.roles[role].tree()]
-    engine = scene.system.engine()
-    try:
-        with engine.connect() as connection:
-            asked = text("SELECT w.pid FROM jobs j JOIN workers w ON w.id = j.worker_id WHERE j.state = 'running'")
-            return bool({row.pid for row in connection.execute(asked)} & set(pids))
-    finally:
-        engine.dispose()
-
-
-def _running(scene: Scene, kind: str) -> set[str]:
-    """Ids of the jobs of a kind that run now."""
-    engine = scene.system.engine()
-    try:
-        with engine.connect() as connection:
-            asked = text("SELECT id FROM jobs WHERE state = 'running' AND kind = :kind")
-            return set(connection.execute(asked, {"kind": kind}).scalars())
-    finally:
-        engine.dispose()
-
-
-def _unfinished(scene: Scene) -> bool:
-    """Whether jobs wait or run."""
-    engine = scene.system.engine()
-    try:
-        with engine.connect() as connection:
-            asked = text("SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')")
-            return bool(connection.execute(asked).scalar_one())
-    finally:
-        engine.dispose()
-
-
-def _stop_outside_a_write(scene: Scene, tree: list[psutil.Process]) -> None:
-    """SQLite has one writer: a process stopped in the middle of a write holds up everybody until it is continued or
-    killed (docs/operations.md), which is another fault than this one. So the lock is ours while they are stopped."""
-    if scene.system.postgres is not None:
-        kill(tree, signal.SIGSTOP)
-        return
-    connection = sqlite3.connect(scene.system.home / "medjobs.db", timeout=30, isolation_level=None)
-    connection.execute("BEGIN IMMEDIATE")
-    kill(tree, signal.SIGSTOP)
-    connection.execute("ROLLBACK")
-    connection.close()
-
-
-def _tree(pid: int) -> list[psutil.Process]:
-    root = psutil.Process(pid)
-    return [root, *root.children(recursive=True)]

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.torture import faults
-from tests.torture.faults import Scene
 from tests.torture.ledger import Order
 from tests.torture.orders import Mix, Orders
 from tests.torture.phases import Phase, everyday, for_zombies
 from tests.torture.runner import Torture, Verdict
+from tests.torture.scene import Scene
 from tests.torture.system import kill
 
 SHORT = Mix(steps=0)

@@ -16,11 +16,11 @@ from sqlalchemy import Engine, text
 from storage.files import Storage
 from tests.torture import faults
 from tests.torture.callers import Callers, Receiver
-from tests.torture.faults import Scene
 from tests.torture.judge import DOUBLED, LOST, WRONG, Held, Violation, judge, read, strangers
 from tests.torture.ledger import Entry, Ledger
-from tests.torture.orders import Orders
-from tests.torture.phases import Mix, Phase, everyday
+from tests.torture.orders import Mix, Orders
+from tests.torture.phases import Phase, everyday
+from tests.torture.scene import Scene
 from tests.torture.system import System
 
 SLOW, HARNESS = "slow", "harness"
@@ -254,8 +254,8 @@ class Torture:
         """See `Verdict.recoveries`."""
         killed = [(one.at, set(one.pids)) for one in self.ledger.injected(phase) if one.pids]
         with self.engine.connect() as connection:
-            pids = dict(connection.execute(text("SELECT id, pid FROM workers")).tuples().all())
-        took = []
+            pids = {row.id: row.pid for row in connection.execute(text("SELECT id, pid FROM workers"))}
+        took: list[float] = []
         for job in held.values():
             for one in job.attempts:
                 if one["outcome"] in ("worker-lost", "lease-expired") and one["ended_at"] is not None:
@@ -263,9 +263,9 @@ class Torture:
                     died = [at for at in deaths if one["started_at"] <= at <= one["ended_at"]]
                     took += [one["ended_at"] - at for at in died[:1]]
         starts = sorted(attempt["started_at"] for job in held.values() for attempt in job.attempts)
-        for one in self.ledger.injected(phase):
-            if one.until > one.at:
-                took += [start - one.until for start in starts if start > one.until][:1]
+        for fault in self.ledger.injected(phase):
+            if fault.until > fault.at:
+                took += [start - fault.until for start in starts if start > fault.until][:1]
         return sorted(took)
 
     def _until(self, reached: Callable[[], Any], seconds: float) -> bool:

@@ -14,10 +14,10 @@ import redis
 from sqlalchemy import text
 
 from tests.torture import faults
-from tests.torture.faults import Scene
 from tests.torture.orders import Mix
 from tests.torture.phases import Phase, everyday
 from tests.torture.runner import Torture, Verdict
+from tests.torture.scene import Scene
 from tests.torture.system import System
 
 SAMPLE_S = 5.0
@@ -40,7 +40,8 @@ def soak(
     folder: Path, dialect: str, seed: int, seconds: float, tell: Callable[[Verdict], None]
 ) -> tuple[list[Verdict], str]:
     """Rounds of five minutes until the time is over: the verdicts, and the table of memory and connections."""
-    until, verdicts = time.monotonic() + seconds, []
+    until = time.monotonic() + seconds
+    verdicts: list[Verdict] = []
     with Torture(folder, dialect, seed, print) as torture:
         sampler = Sampler(torture.system)
         while (left := until - time.monotonic()) > 20:
@@ -93,8 +94,8 @@ class Sampler:
                 continue
         try:
             with redis.Redis.from_url(self._system.redis.url, socket_timeout=2) as client:
-                yield "connections to Redis", float(client.info("clients")["connected_clients"])  # type: ignore[index]
-                yield "Redis, MiB", client.info("memory")["used_memory"] / 2**20  # type: ignore[index]
+                yield "connections to Redis", float(client.info("clients")["connected_clients"])
+                yield "Redis, MiB", client.info("memory")["used_memory"] / 2**20
         except redis.RedisError:
             pass
         if self._system.postgres is not None:
