@@ -215,7 +215,8 @@ class Torture:
         held = read(self.engine, [entry.ids[0] for entry in entries if entry.ids])
         files, commits = self.system.home / "files", self.system.seam / "commits"
         violations = [*failures, *judge(self.ledger, phase.name, held, files, commits)]
-        violations += strangers(self.engine, self.ledger, files)
+        if not phase.small_disk:  # its disk hides what lies on the other
+            violations += strangers(self.engine, self.ledger, files)
         notes = [f"{len(late)} jobs had not ended after {phase.settle_s:.0f} s"] if late else []
         if phase.most_messages is not None and not 0 <= messages <= phase.most_messages:
             violations.append(Violation("messages", phase.name, f"{messages:.2f} messages per job"))
