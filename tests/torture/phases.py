@@ -152,8 +152,6 @@ FULL = (
     Phase("points", "death at each named step", faults.crash_points, everyday(800, Mix(steps=2.5)), rate=18,
           settle_s=240, must=DEATHS),
     Phase("database", "database away", faults.database_away, everyday(400, Mix()), rate=20),
-    Phase("disk", "the disk of the storage is full", faults.fill_disk, everyday(250, Mix(scale=0, callback=0)), rate=15,
-          small_disk=True, most_messages=2.5),  # a message for each try
     Phase("poison", "an input that kills its process", faults.nothing, poisoned, rate=10, settle_s=180,
           most_messages=2.5, apart_s=2 * LEASE_S),
     Phase("training", "long jobs killed, drained, cut off, cancelled", faults.long_jobs, everyday(24, LONG),
@@ -168,6 +166,9 @@ FULL = (
           settle_s=300),
     Phase("mixed", "all of it at random", faults.everything, everyday(1500, Mix(train=1)), rate=18, settle_s=240,
           most_messages=None),
+    # The last: what it stored goes with its disk.
+    Phase("disk", "the disk of the storage is full", faults.fill_disk, everyday(250, Mix(scale=0, callback=0)), rate=15,
+          small_disk=True, most_messages=2.5),  # a message for each try
 )  # fmt: skip
 
 SLICE = (
