@@ -77,9 +77,8 @@ class Sweeps:
         """Jobs whose worker died, or cannot renew, go back to the queue under a higher fence."""
         settings = self._settings
         taken = jobs.expire_leases(
-            self._db, worker_dead_s=settings.worker_dead_s, max_crashes=settings.max_crashes,
-            longest_s=2 * max(settings.lease_inference_s, settings.lease_long_s),
-        )  # fmt: skip
+            self._db, worker_dead_s=settings.worker_dead_s, max_crashes=settings.max_crashes
+        )
         if taken:
             log.warning("%d leases ran out; those jobs are free again", len(taken))
 

@@ -143,13 +143,48 @@ def test_given_a_gap_in_the_watch_when_a_keeper_looks_again_then_the_watch_start
     assert (taken.id, taken.outcome) == (claim.id, Outcome.LEASE_EXPIRED)
 
 
-def test_given_a_clock_set_back_when_a_lease_ends_later_than_any_can_then_it_has_run_out(database: Database) -> None:
+def set_back(db: Database, seconds: float, *silent: str) -> None:
+    """The database's clock is set back, and since then keepers have watched for longer than a heartbeat takes; the
+    workers in `silent` have not spoken since."""
+    execute(db, "UPDATE jobs SET lease_until = lease_until + :s", s=seconds)
+    execute(db, "UPDATE watch SET since = since + :s, seen_at = seen_at + :s", s=seconds)
+    for name in silent:
+        execute(db, "UPDATE workers SET heartbeat_at = heartbeat_at + :s WHERE id = :w", s=seconds, w=name)
+
+
+def test_given_a_clock_set_back_when_a_lease_ends_later_than_it_should_then_that_of_a_silent_worker_has_run_out(
+    database: Database,
+) -> None:
     watch(database, 60)
-    held, dead = running(database, 2, worker=registered(database, "w1"), lease_s=30)
-    execute(database, f"UPDATE jobs SET lease_until = lease_until + 3600 WHERE id = '{dead.id}'")
-    (taken,) = jobs.expire_leases(database, worker_dead_s=20, max_crashes=3, longest_s=240)
+    (held,) = running(database, worker=registered(database, "lives"))
+    (dead,) = running(database, worker=registered(database, "dead"))
+    set_back(database, 3600, "dead", "lives")
+    assert jobs.expire_leases(database, worker_dead_s=20, max_crashes=3) == []  # who lives has yet to speak
+    assert workers.heartbeat(database, "lives", [held.id], {}, "running") == "run"
+    watch(database, 21)
+    (taken,) = jobs.expire_leases(database, worker_dead_s=20, max_crashes=3)
     assert (taken.id, taken.outcome, taken.state) == (dead.id, Outcome.LEASE_EXPIRED, State.QUEUED)
-    assert jobs.renew(database, "w1", {held.id: held.fence, dead.id: dead.fence}, 30).lost == {dead.id}
+    assert jobs.renew(database, "lives", {held.id: held.fence, dead.id: dead.fence}, 30).lost == {dead.id}
+
+
+def test_given_a_worker_without_a_record_when_its_lease_is_longer_than_a_day_then_it_has_run_out(
+    database: Database,
+) -> None:
+    watch(database, 60)
+    (short,) = running(database, worker="unknown", lease_s=86_000)
+    (long,) = running(database, worker="unknown", lease_s=87_000)
+    (taken,) = jobs.expire_leases(database, worker_dead_s=20, max_crashes=3)
+    assert (taken.id, taken.outcome) == (long.id, Outcome.LEASE_EXPIRED)
+    assert jobs.renew(database, "unknown", {short.id: short.fence}, 30).lost == set()
+
+
+def test_given_a_worker_whose_host_allows_longer_leases_than_the_keepers_then_its_claims_are_left_alone(
+    database: Database,
+) -> None:
+    """Given a lease far longer than any setting of the keeper, then it lives: only its worker's silence ends it."""
+    watch(database, 60)
+    running(database, worker=registered(database, "w1"), lease_s=40_000)
+    assert jobs.expire_leases(database, worker_dead_s=20, max_crashes=3) == []
 
 
 def test_given_three_dead_workers_when_the_third_is_known_then_the_job_failed_with_evidence(database: Database) -> None:
