@@ -405,6 +405,46 @@ def test_given_sent_jobs_when_their_messages_are_lost_then_they_are_due_with_bac
     assert jobs.lost(database, "inference", before=sent_at + 5, resend_s=10) == []  # it waits behind an older message
 
 
+def test_given_a_sender_whose_clock_is_ahead_when_its_message_waits_then_the_backoff_holds_all_the_same(
+    database: Database,
+) -> None:
+    """Given a stamp an hour in the future, then it is taken for now: the job is due as if its list were empty."""
+    (job,) = queued(database)
+    jobs.mark_sent(database, [job])
+    ahead = database.query(lambda c: c.execute(text("SELECT sent_at FROM jobs")).scalar_one()) + 3600
+    assert jobs.lost(database, "inference", before=ahead, resend_s=10) == []
+    jobs.mark_sent(database, [job])
+    execute(database, "UPDATE jobs SET sent_at = sent_at - 11")
+    assert jobs.lost(database, "inference", before=ahead, resend_s=10) == []  # sent twice: twice the patience
+    execute(database, "UPDATE jobs SET sent_at = sent_at - 11")
+    assert [one.id for one in jobs.lost(database, "inference", before=ahead, resend_s=10)] == [job]
+
+
+@pytest.mark.parametrize("wrong_s", [3600, -3600])
+def test_given_a_sender_whose_clock_is_wrong_when_its_message_is_the_oldest_then_its_row_says_since_when(
+    database: Database, wrong_s: float
+) -> None:
+    lost, head, waits = queued(database, 3)
+    jobs.mark_sent(database, [lost, head, waits])
+    execute(database, "UPDATE jobs SET sent_at = sent_at - 60")
+    execute(database, "UPDATE jobs SET sent_at = sent_at - 11 WHERE id = :j", j=lost)
+    stamp = database.query(lambda c: c.execute(text("SELECT max(sent_at) FROM jobs")).scalar_one()) + wrong_s
+    found = jobs.lost(database, "inference", before=stamp, head=head, resend_s=10, priority=5)
+    assert [one.id for one in found] == [lost]
+
+
+def test_given_the_oldest_message_of_a_job_that_was_sent_again_or_rose_then_its_row_does_not_tell(
+    database: Database,
+) -> None:
+    waits, again = queued(database, 2)
+    jobs.mark_sent(database, [waits, again])
+    stamp = database.query(lambda c: c.execute(text("SELECT max(sent_at) FROM jobs")).scalar_one()) - 60
+    execute(database, "UPDATE jobs SET sent_at = sent_at - 60 WHERE id = :j", j=waits)
+    for change in ("send_count = 2", "send_count = 1, boost = 1"):
+        execute(database, f"UPDATE jobs SET {change} WHERE id = :j", j=again)
+        assert jobs.lost(database, "inference", before=stamp, head=again, resend_s=10, priority=5) == []
+
+
 def test_given_jobs_that_wait_long_when_boosted_then_each_rises_one_step_per_period(database: Database) -> None:
     (job,) = queued(database, priority=8)
     jobs.mark_sent(database, [job])
