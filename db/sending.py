@@ -96,7 +96,7 @@ _BY_ROW = (
 """When the message at the head was sent, by the database's clock: known where its job's only message it is."""
 
 _STAMP = func.coalesce(_BY_ROW, bindparam("before", type_=Float(53)))
-_BEFORE = case((_STAMP < now(), _STAMP), else_=now())
+_BEFORE = case((now() > _STAMP, _STAMP), else_=now())
 _RESEND_S = bindparam("resend_s", type_=Float(53))
 _LOST = (
     select(*_COLUMNS)

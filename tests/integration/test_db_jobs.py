@@ -16,8 +16,10 @@ from db.engine import Database
 from db.records import Completion, Release, StoredArtifact
 from db.refusals import KeyReused, QueueFull, UnknownFiles
 from jobs.ids import new_id
+from jobs.settings import Settings
 from jobs.states import Outcome, State
 from tests.jobs_in_a_database import caller, new_job, queued, running
+from workers.ending import retry_delay
 
 T = TypeVar("T")
 
@@ -209,6 +211,29 @@ def test_given_a_checkpoint_between_crashes_then_the_count_starts_anew(database:
     view = reading.get(database, job)
     assert view is not None
     assert (view.state, view.crashes) == (State.QUEUED, 1)
+
+
+def test_given_a_checkpoint_between_temporary_failures_then_the_count_and_the_pauses_start_anew(
+    database: Database,
+) -> None:
+    """Given a week's training with a brief failure of the storage each day, then it is not failed for their number, and
+    drains make no pause longer."""
+    (job,) = queued(database)
+    settings = Settings(retry_base_s=8, retry_cap_s=3600)
+    for day in range(7):
+        (claim,) = jobs.claim(database, [job], f"w{day}", 30, "inference")
+        assert 8 * 0.8 <= retry_delay(claim, settings) <= 8 * 1.2
+        assert jobs.checkpointed(database, job, claim.fence)
+        assert jobs.release(database, [Release(job, claim.fence, Outcome.DRAINED, charge=False)]) == {job}
+        (claim,) = jobs.claim(database, [job], f"w{day}", 30, "inference")
+        jobs.release(database, [Release(job, claim.fence, Outcome.RETRIED)], max_attempts=3)
+        (claim,) = jobs.claim(database, [job], f"w{day}", 30, "inference")
+        assert 16 * 0.8 <= retry_delay(claim, settings) <= 16 * 1.2
+        assert jobs.checkpointed(database, job, claim.fence)
+        jobs.release(database, [Release(job, claim.fence, Outcome.DRAINED, charge=False)])
+    view = reading.get(database, job)
+    assert view is not None
+    assert (view.state, view.failures, view.attempt) == (State.QUEUED, 0, 21)
 
 
 def test_given_temporary_failures_when_they_reach_the_limit_then_the_last_one_is_named(database: Database) -> None:
