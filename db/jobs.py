@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, Connection, Float, Select, Table, Text, and_, bindparam, or_, select, update
+from sqlalchemy import BigInteger, Connection, Float, Select, Table, Text, and_, bindparam, func, or_, select, update
 
 from db import models, moves, watching
 from db.batch import document, ids, relation
@@ -131,12 +131,16 @@ def expire_leases(db: Database, *, worker_dead_s: float, max_crashes: int, limit
     return db.transact(work)
 
 
-def abandon_worker(db: Database, worker_id: str, *, charge: bool, max_crashes: int = 3) -> list[Expired]:
-    """Take back all that a worker held of which it is known that it ended: its parent saw it. `charge` counts a crash
-    against each job."""
+def abandon_worker(
+    db: Database, worker_id: str, *, charge: bool, max_crashes: int = 3, job_id: str | None = None,
+    fence: int | None = None,
+) -> list[Expired]:  # fmt: skip
+    """Take back what a worker held of which it is known that it ended, for its parent saw it: all of it, or the one job
+    that its dead child ran, under the fence of that attempt where it is known. `charge` counts a crash against each."""
+    asked = {"worker": worker_id, "one": job_id, "under": fence}
 
     def work(connection: Connection) -> list[Expired]:
-        rows = connection.execute(_OF_WORKER, {"worker": worker_id}).all()
+        rows = connection.execute(_OF_WORKER, asked).all()
         outcome = Outcome.WORKER_LOST if charge else Outcome.DRAINED
         return _take(connection, rows, [_taken(row, outcome, max_crashes) for row in rows])
 
@@ -266,7 +270,12 @@ _OVERDUE = (
 )
 _OF_WORKER = (
     select(*_HELD_COLUMNS)
-    .where(JOBS.c.state == State.RUNNING.value, JOBS.c.worker_id == bindparam("worker"))
+    .where(
+        JOBS.c.state == State.RUNNING.value,
+        JOBS.c.worker_id == bindparam("worker"),
+        func.coalesce(bindparam("one", type_=JOBS.c.id.type), JOBS.c.id) == JOBS.c.id,
+        func.coalesce(bindparam("under", type_=BigInteger()), JOBS.c.fence) == JOBS.c.fence,
+    )
     .order_by(JOBS.c.id)
     .with_for_update()
 )
