@@ -36,7 +36,7 @@ def upload() -> tuple[Response, int]:
     """
     here = services()
     file = _from_form() if is_form() else _from_body()
-    hold(here.database, auth.current().id, [file])
+    hold(here.database, here.storage, auth.current().id, [file])
     answer = jsonify(file._asdict())
     answer.headers["Location"] = f"/v1/files/{file.id}"
     return answer, HTTPStatus.CREATED

@@ -44,7 +44,7 @@ def submit() -> tuple[Response, int]:
     if is_form():
         submission, files = read_form()
         accepted = accept(submission, Pinner(caller))
-        hold(services().database, caller.id, files)
+        hold(services().database, services().storage, caller.id, files)
     else:
         document = bodies.read_json(services().settings.max_body_bytes)
         accepted = accept(validated(Submission, document), Pinner(caller))

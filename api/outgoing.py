@@ -59,13 +59,22 @@ class Outgoing:
             self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        ended = False
-        while not ended:
-            batch, ended = self._take()
+        while not self._turn():
+            pass
+
+    def _turn(self) -> bool:
+        """Send and mark what there is to; True where it was the end. Whatever goes wrong, the thread lives on: the rows
+        stand, and the keeper sends what was not sent."""
+        batch, ended = self._take()
+        try:
             if batch:
                 self._publish(batch)
             if self._sent and (ended or time.monotonic() >= self._mark_at):
                 self._mark()
+        except Exception as error:
+            # The type alone: a text may hold a row's values.
+            log.error("%s while jobs were sent; the keeper sends what is left", type(error).__name__)
+        return ended
 
     def _take(self) -> tuple[list[Message], bool]:
         """All that is waiting (nothing, where marking is due first); True where it was the end."""

@@ -14,6 +14,7 @@ from flask import request
 from api.problems import FieldError, Problem
 from db import files as rows
 from db.engine import Database
+from jobs.errors import StorageUnavailable
 from storage.files import Storage, TooLarge
 
 CHUNK = 1 << 18
@@ -94,10 +95,16 @@ def store(upload: Upload, storage: Storage, limit: int) -> StoredFile:
     return StoredFile(stored.digest, stored.size, upload.media_type())
 
 
-def hold(database: Database, caller_id: int, files: Iterable[StoredFile]) -> None:
-    """Record that the caller uploaded these files."""
+def hold(database: Database, storage: Storage, caller_id: int, files: Iterable[StoredFile]) -> None:
+    """Record that the caller uploaded these files; raises `StorageUnavailable` where the bytes are gone by then.
+
+    From the record on no sweep takes them. One that had begun with equal bytes, long without an owner, and that died
+    half way, may have taken them before: then the caller sends them again.
+    """
     for file in files:
         rows.add(database, caller_id, file.id, file.size, file.media_type)
+        if not storage.exists(file.id):
+            raise StorageUnavailable("The bytes were lost while they were recorded; send them again.")
 
 
 def announced_of_file() -> bytes | None:

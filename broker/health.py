@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from broker.connection import connect
 from broker.queues import redis_lists
-from broker.wire import sent_at
+from broker.wire import job_id, sent_at
 from jobs.settings import Settings
 
 
@@ -15,8 +15,10 @@ class Head:
     """One priority list: how many messages wait in it, and when the one to be served next was sent."""
 
     waiting: int
-    sent_at: float | None
-    """Epoch seconds; None where the list is empty."""
+    sent_at: float | None = None
+    """Epoch seconds by the sender's clock; None where the list is empty, or the message is not ours."""
+
+    job_id: str | None = None
 
 
 def ping(settings: Settings) -> str:
@@ -43,4 +45,6 @@ def heads(settings: Settings, pool: str) -> list[Head]:
     finally:
         client.close()
     pairs = zip(answers[::2], answers[1::2], strict=True)
-    return [Head(int(waiting), None if raw is None else sent_at(raw)) for waiting, raw in pairs]
+    return [
+        Head(int(waiting)) if raw is None else Head(int(waiting), sent_at(raw), job_id(raw)) for waiting, raw in pairs
+    ]

@@ -112,6 +112,14 @@ def sent_at(raw: bytes | str) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
+def job_id(raw: bytes | str) -> str | None:
+    """The job of a message found in a list; None for a message that is not ours."""
+    try:
+        return str(json.loads(raw)["headers"]["id"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
 def job_ids(raw: Iterable[bytes]) -> list[str]:
     """The job ids of messages found in a list."""
     return [str(json.loads(one)["headers"]["id"]) for one in raw]

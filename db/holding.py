@@ -62,7 +62,7 @@ _PROGRESSING = (
         message=bindparam("new_message", type_=_JOBS.c.message.type),
     )
 )
-_CHECKPOINTING = update(_JOBS).where(*_OURS).values(crashes=0)
+_CHECKPOINTING = update(_JOBS).where(*_OURS).values(crashes=0, failures=0)
 
 
 def _appending() -> Any:
@@ -151,7 +151,7 @@ def append_events(
 
 
 def checkpointed(db: Database, job_id: str, fence: int) -> bool:
-    """A newer checkpoint or chunk is safe: what crashed before is forgiven. False under an old fence."""
+    """A newer checkpoint or chunk is safe: earlier crashes and failures are forgiven. False under an old fence."""
     values = {"job": job_id, "under": fence}
     return db.transact(lambda connection: connection.execute(_CHECKPOINTING, values).rowcount > 0)
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, Connection, Float, Select, Table, Text, and_, bindparam, or_, select, update
+from sqlalchemy import BigInteger, Connection, Float, Select, Table, Text, and_, bindparam, func, or_, select, update
 
 from db import models, moves, watching
 from db.batch import document, ids, relation
@@ -25,6 +25,7 @@ from db.sending import boost, lost, mark_sent, to_send
 from db.submitting import insert
 from db.text import clean, dumps
 from jobs.errors import AttemptsExhausted, JobError, WorkerCrashed
+from jobs.settings import LONGEST_S
 from jobs.states import Outcome, State
 
 _WORKERS = cast(Table, WorkerRow.__table__)
@@ -108,16 +109,16 @@ def request_cancel(db: Database, job_id: str, caller_id: int | None) -> CancelRe
     return db.transact(work)
 
 
-def expire_leases(
-    db: Database, *, worker_dead_s: float, max_crashes: int, limit: int = 500, longest_s: float = 86_400.0
-) -> list[Expired]:
+def expire_leases(db: Database, *, worker_dead_s: float, max_crashes: int, limit: int = 500) -> list[Expired]:
     """Take back jobs whose lease ran out. Charged as a crash only where the worker's heartbeat stopped while keepers
     were watching (db/watching.py); at `max_crashes` the job is failed with worker-crashed.
 
-    No lease is longer than `longest_s`: one that ends later was given before the database's clock was set back, and
-    would hold the job of a dead worker for as long as the step was. It counts as run out.
+    A database's clock that was set back would let a dead worker hold its jobs for as long as the step was. So a lease
+    counts as run out, too, where its worker spoke last in what is the future now, though keepers have watched for
+    `worker_dead_s` since (who lives speaks within seconds), and where no record of the worker is left and the lease
+    ends later than any setting allows.
     """
-    asked = {"longest": longest_s}
+    asked = {"dead_s": worker_dead_s}
     if not watching.needed(db, worker_dead_s) and not db.query(lambda c: c.execute(_ANY_OVERDUE, asked).first()):
         return []
 
@@ -130,12 +131,16 @@ def expire_leases(
     return db.transact(work)
 
 
-def abandon_worker(db: Database, worker_id: str, *, charge: bool, max_crashes: int = 3) -> list[Expired]:
-    """Take back all that a worker held of which it is known that it ended: its parent saw it. `charge` counts a crash
-    against each job."""
+def abandon_worker(
+    db: Database, worker_id: str, *, charge: bool, max_crashes: int = 3, job_id: str | None = None,
+    fence: int | None = None,
+) -> list[Expired]:  # fmt: skip
+    """Take back what a worker held of which it is known that it ended, for its parent saw it: all of it, or the one job
+    that its dead child ran, under the fence of that attempt where it is known. `charge` counts a crash against each."""
+    asked = {"worker": worker_id, "one": job_id, "under": fence}
 
     def work(connection: Connection) -> list[Expired]:
-        rows = connection.execute(_OF_WORKER, {"worker": worker_id}).all()
+        rows = connection.execute(_OF_WORKER, asked).all()
         outcome = Outcome.WORKER_LOST if charge else Outcome.DRAINED
         return _take(connection, rows, [_taken(row, outcome, max_crashes) for row in rows])
 
@@ -244,14 +249,20 @@ def _repeated(dialect: str) -> Select[Any]:
 
 _ONE = select(*_HELD_COLUMNS, JOBS.c.state, JOBS.c.caller_id).where(JOBS.c.id == bindparam("one")).with_for_update()
 _CANCELLING = update(JOBS).where(JOBS.c.id == bindparam("one")).values(cancel_requested_at=now())
+_DEAD_S = bindparam("dead_s", type_=Float(53))
 _IS_OVERDUE = and_(
     JOBS.c.state == State.RUNNING.value,
-    or_(JOBS.c.lease_until < now(), JOBS.c.lease_until > now() + bindparam("longest", type_=Float(53))),
+    or_(
+        JOBS.c.lease_until < now(),
+        and_(_WORKERS.c.heartbeat_at > now() + _DEAD_S, watching.watched_for(_DEAD_S)),
+        and_(_WORKERS.c.id.is_(None), JOBS.c.lease_until > now() + LONGEST_S),
+    ),
 )
-_ANY_OVERDUE = select(JOBS.c.id).where(_IS_OVERDUE).limit(1)
+_WITH_WORKERS = JOBS.outerjoin(_WORKERS, _WORKERS.c.id == JOBS.c.worker_id)
+_ANY_OVERDUE = select(JOBS.c.id).select_from(_WITH_WORKERS).where(_IS_OVERDUE).limit(1)
 _OVERDUE = (
     select(*_HELD_COLUMNS, _WORKERS.c.heartbeat_at, _WORKERS.c.gone_at, now().label("now"))
-    .join_from(JOBS, _WORKERS, _WORKERS.c.id == JOBS.c.worker_id, isouter=True)
+    .select_from(_WITH_WORKERS)
     .where(_IS_OVERDUE)
     .order_by(JOBS.c.id)
     .limit(bindparam("most"))
@@ -259,7 +270,12 @@ _OVERDUE = (
 )
 _OF_WORKER = (
     select(*_HELD_COLUMNS)
-    .where(JOBS.c.state == State.RUNNING.value, JOBS.c.worker_id == bindparam("worker"))
+    .where(
+        JOBS.c.state == State.RUNNING.value,
+        JOBS.c.worker_id == bindparam("worker"),
+        func.coalesce(bindparam("one", type_=JOBS.c.id.type), JOBS.c.id) == JOBS.c.id,
+        func.coalesce(bindparam("under", type_=BigInteger()), JOBS.c.fence) == JOBS.c.fence,
+    )
     .order_by(JOBS.c.id)
     .with_for_update()
 )

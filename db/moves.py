@@ -167,7 +167,7 @@ def claiming(dialect: str) -> Update:
         .returning(
             JOBS.c.id, JOBS.c.caller_id, JOBS.c.kind, JOBS.c.model_name, JOBS.c.model_version, JOBS.c.inputs,
             JOBS.c.params, JOBS.c.seed, JOBS.c.timeout_s, JOBS.c.fence, JOBS.c.attempt, JOBS.c.crashes,
-            JOBS.c.created_at, JOBS.c.pins, JOBS.c.rerun_of,
+            JOBS.c.created_at, JOBS.c.pins, JOBS.c.rerun_of, JOBS.c.failures,
         )
     )  # fmt: skip
 

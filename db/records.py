@@ -67,6 +67,7 @@ class Claim(NamedTuple):
     created_at: float
     pins: dict[str, Any] | None = None
     rerun_of: str | None = None
+    failures: int = 0
 
 
 class Renewed(NamedTuple):

@@ -80,16 +80,32 @@ _PATIENCE = case(*((_JOBS.c.send_count == n, float(2 ** (n - 1))) for n in range
 _LISTED = case((_JOBS.c.priority + _JOBS.c.boost > 9, 9), else_=_JOBS.c.priority + _JOBS.c.boost)
 """The priority of the list in which a job's message stands."""
 
-_BEFORE = func.coalesce(bindparam("before", type_=Float(53)), now())
+_POOL, _PRIORITY = bindparam("pool", type_=_JOBS.c.pool.type), bindparam("priority", type_=Integer())
+_HEAD = _JOBS.alias("head")
+_HEAD_LISTED = case((_HEAD.c.priority + _HEAD.c.boost > 9, 9), else_=_HEAD.c.priority + _HEAD.c.boost)
+_BY_ROW = (
+    select(_HEAD.c.sent_at)
+    .where(
+        _HEAD.c.id == bindparam("head", type_=_JOBS.c.id.type),
+        _HEAD.c.state == State.QUEUED.value,
+        _HEAD.c.send_count == 1,
+        _HEAD_LISTED == _PRIORITY,
+    )
+    .scalar_subquery()
+)
+"""When the message at the head was sent, by the database's clock: known where its job's only message it is."""
+
+_STAMP = func.coalesce(_BY_ROW, bindparam("before", type_=Float(53)))
+_BEFORE = case((now() > _STAMP, _STAMP), else_=now())
 _RESEND_S = bindparam("resend_s", type_=Float(53))
 _LOST = (
     select(*_COLUMNS)
     .where(
         _DUE,
-        _JOBS.c.pool == bindparam("pool", type_=_JOBS.c.pool.type),
+        _JOBS.c.pool == _POOL,
         # Sent in the future: the database's clock was set back, and nothing can be said of the message.
         or_(_JOBS.c.sent_at < _BEFORE - _RESEND_S * _PATIENCE, _JOBS.c.sent_at > now() + _RESEND_S),
-        func.coalesce(bindparam("priority", type_=Integer()), _LISTED) == _LISTED,
+        func.coalesce(_PRIORITY, _LISTED) == _LISTED,
     )
     .order_by((_JOBS.c.priority + _JOBS.c.boost).desc(), _JOBS.c.id)
     .limit(bindparam("most"))
@@ -101,14 +117,19 @@ def lost(
     pool: str,
     *,
     before: float | None = None,
+    head: str | None = None,
     resend_s: float = 10.0,
     limit: int = 20_000,
     priority: int | None = None,
 ) -> list[Message]:
-    """Queued jobs whose message must be gone: sent more than `resend_s` before `before`, the `sent_at` of the oldest
-    message that still waits (None: the list is empty, so before now). The wait doubles with each sending, 32-fold at
-    most. `priority` narrows to the jobs whose messages stand in that priority's list."""
-    asked = {"pool": pool, "before": before, "resend_s": resend_s, "most": limit, "priority": priority}
+    """Queued jobs whose message must be gone: sent more than `resend_s` before the oldest that still waits in the list
+    of `priority` (None: any list; before now). The wait doubles with each sending, 32-fold at most.
+
+    `head` is the job of that oldest message, and its row says when it was sent. Only where it was sent more than once
+    `before` counts, the message's own stamp (None: the list is empty): a sender's clock may be wrong, so a stamp of the
+    future is taken for now.
+    """
+    asked = {"pool": pool, "before": before, "head": head, "resend_s": resend_s, "most": limit, "priority": priority}
     return [_effective(row) for row in db.query(lambda c: c.execute(_LOST, asked).all())]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from sqlalchemy import Connection, Insert, Table, bindparam, case, select
+from sqlalchemy import ColumnElement, Connection, Insert, Table, bindparam, case, exists, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from db.clock import now
@@ -30,6 +30,11 @@ def renew(connection: Connection, worker_dead_s: float) -> float:
     """Note that a keeper looks now; since when keepers have looked without a gap."""
     statement = _POSTGRESQL if connection.dialect.name == "postgresql" else _SQLITE
     return float(connection.execute(statement, {"gap": _gap(worker_dead_s)}).scalar_one())
+
+
+def watched_for(seconds: Any) -> ColumnElement[bool]:
+    """SQL: whether keepers have looked without a gap, by the clock as it is now, for so long (an expression)."""
+    return exists().where(_WATCH.c.since <= now() - seconds)
 
 
 def _gap(worker_dead_s: float) -> float:

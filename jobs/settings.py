@@ -9,6 +9,9 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+LONGEST_S = 86_400.0
+"""No lease may be longer: a day."""
+
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 _BELOW = (

@@ -99,16 +99,20 @@ class Disk:
     def delete(self, path: str, older_s: float = 0.0) -> bool:
         """Delete a file; False, and the file stays, where it was published less than `older_s` seconds ago.
 
-        It is moved aside before its age is read, so that no upload can replace it between the look and the delete.
+        It is moved aside before its age is read once more, so that no upload can replace it between the look and the
+        delete. Who dies just then leaves an upload of that moment aside: api/uploads.py looks once the owner is
+        recorded.
         """
         target, aside = self.root / path, self._temporary / secrets.token_hex(16)
         with named(self.place):
             self._temporary.mkdir(parents=True, exist_ok=True)
             try:
+                if _younger(target, older_s):
+                    return False
                 target.rename(aside)
             except FileNotFoundError:
                 return True
-            if older_s > 0 and time.time() - aside.stat().st_mtime < older_s:
+            if _younger(aside, older_s):
                 # An upload that came meanwhile has put the same bytes there: either copy will do.
                 aside.replace(target)
                 return False
@@ -164,6 +168,10 @@ def prepared(root: Path) -> Disk:
         for name in (BLOBS, JOBS, "tmp"):
             (root / name).mkdir(parents=True, exist_ok=True)
     return disk
+
+
+def _younger(path: Path, seconds: float) -> bool:
+    return seconds > 0 and time.time() - path.stat().st_mtime < seconds
 
 
 def _make_folders(folder: Path) -> Sequence[Path]:

@@ -142,8 +142,9 @@ def back_to_queue(attempt: Attempt, outcome: Outcome, error: JobError | None, se
 
 
 def retry_delay(claim: Claim, settings: Settings) -> float:
-    """Seconds before the next attempt: doubled with each, with some chance in it so that a crowd comes back spread."""
-    doubled: float = settings.retry_base_s * 2 ** min(claim.attempt - 1, 20)
+    """Seconds before the next attempt: doubled with each failure (a drain is none), with some chance in it so that a
+    crowd comes back spread."""
+    doubled: float = settings.retry_base_s * 2 ** min(claim.failures, 20)
     return min(settings.retry_cap_s, doubled) * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, guards nothing
 
 

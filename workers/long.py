@@ -153,13 +153,24 @@ class LongWorker:
                     os.kill(pid, signal.SIGKILL)
 
     def _child_died(self, job_id: str) -> None:
-        """Its job goes back to the queue at once; a crash is charged, for the job may be what kills."""
+        """Its job goes back to the queue at once; a crash is charged, for the job may be what kills. No other: by the
+        time that the database hears of it, the next child may run one."""
+        fence = self._fence_of(job_id)
         self._alive.unlink(missing_ok=True)
-        if self._draining.is_set():
-            return
-        taken: list[Any] = []
+        if not self._draining.is_set():
+            self._try(lambda: self._take_back(job_id, fence))
+
+    def _fence_of(self, job_id: str) -> int | None:
+        """The fence under which the child ran the job; None where it died before it could say."""
+        try:
+            named, fence = self._alive.read_text().split()
+        except (FileNotFoundError, ValueError):
+            return None
+        return int(fence) if named == job_id else None
+
+    def _take_back(self, job_id: str, fence: int | None) -> None:
         most = self.settings.max_crashes
-        self._try(lambda: taken.extend(jobs.abandon_worker(self.db, self.worker.id, charge=True, max_crashes=most)))
+        jobs.abandon_worker(self.db, self.worker.id, charge=True, max_crashes=most, job_id=job_id, fence=fence)
         job = reading.get(self.db, job_id)
         if job is None:
             return

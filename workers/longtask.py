@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from celery import shared_task
 from celery.exceptions import Ignore
@@ -23,7 +24,7 @@ from db import jobs, reading
 from db.engine import Database
 from db.records import Claim, Completion, Release, StoredArtifact
 from db.refusals import VersionExists
-from jobs.errors import JobError, JobTimeout, ModelUnusable, OutOfMemory
+from jobs.errors import DatabaseUnavailable, JobError, JobTimeout, ModelUnusable, OutOfMemory
 from jobs.kinds import Kind, resolve
 from jobs.predicting import Source
 from jobs.running import Finished, Stop
@@ -46,6 +47,8 @@ from workers.watch import Watch
 from workers.work import CANCELLED, DRAINED, LOST, TIMED_OUT, Bound, LongWork
 
 log = logging.getLogger("medjobs.workers")
+
+T = TypeVar("T")
 
 WORKER_ID, NODE, DEVICE = "MEDJOBS_LONG_WORKER_ID", "MEDJOBS_LONG_NODE", "MEDJOBS_LONG_DEVICE"
 """Environment variables by which the parent tells its child who they are."""
@@ -104,7 +107,7 @@ def _attempt(bound: Bound, flower: Flower) -> None:
         _run(bound, folder)
     except Stop as stop:
         reason = str(stop.args[0]) if stop.args else LOST
-        (stopped(bound, reason) or (lambda: None))()
+        persist(bound, stopped(bound, reason) or (lambda: None))
         flower.tell([flower.revoked(claim.id) if reason == CANCELLED else flower.retried(claim.id, reason)])
         if reason == TIMED_OUT:
             raise JobFailed(JobTimeout.code) from None
@@ -113,10 +116,10 @@ def _attempt(bound: Bound, flower: Flower) -> None:
         coded = as_job_error(error, "run")
         if coded.retryable:
             back = Release(claim.id, claim.fence, Outcome.RETRIED, retry_delay(claim, bound.settings), coded.as_dict())
-            jobs.release(bound.db, [back], max_attempts=bound.settings.max_attempts)
+            persist(bound, partial(jobs.release, bound.db, [back], max_attempts=bound.settings.max_attempts))
             flower.tell([flower.retried(claim.id, coded.code)])
             raise Ignore from None
-        _fail(bound, coded)
+        persist(bound, partial(_fail, bound, coded))
         raise JobFailed(coded.code) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -180,7 +183,8 @@ def _complete(bound: Bound, storage: Storage, watch: Watch, used: Used | None, f
     Where an equal training ends in between, its version is found at the second look, and this one adds none.
     """
     claim = bound.claim
-    made = register(bound, storage, finished.version) if finished.version is not None else None
+    new = finished.version
+    made = persist(bound, lambda: register(bound, storage, new)) if new is not None else None
     items = made.named_in(finished.items) if made is not None else finished.items
     storage.put_artifacts([(claim.id, claim.fence, file.name, file.content) for file in finished.artifacts])
     files = [StoredArtifact(f.name, f.media_type, f.size, f.item) for f in finished.artifacts]
@@ -188,10 +192,10 @@ def _complete(bound: Bound, storage: Storage, watch: Watch, used: Used | None, f
     body = result(claim, items, files, list(finished.warnings), origin)
     if made is not None and made.row is None:
         watch.work.log(f"equal to {made.name}@{made.number}, which is registered already; no new version")
-    watch.tell()
+    persist(bound, watch.tell)
     done = Completion(claim.id, claim.fence, State.SUCCEEDED, body, files, version=made and made.row)
     try:
-        accepted = jobs.complete(bound.db, [done])
+        accepted = persist(bound, partial(jobs.complete, bound.db, [done]))
     except VersionExists:
         return _complete(bound, storage, watch, used, finished)
     if not accepted:
@@ -203,7 +207,23 @@ def _end(bound: Bound, reason: str) -> None:
     """Commit the end of a job whose runner does not listen."""
     ending = stopped(bound, reason)
     if ending is not None:
-        ending()
+        persist(bound, ending)
+
+
+def persist(bound: Bound, step: Callable[[], T]) -> T:
+    """Do it again while the database is away, for as long as the lease could live: the fence decides whether it still
+    counts. Raises `DatabaseUnavailable` after that."""
+    until, pause = time.monotonic() + bound.settings.lease_long_s, 0.1
+    while True:
+        try:
+            return step()
+        except DatabaseUnavailable:
+            if time.monotonic() > until:
+                raise
+        log.warning("the database is away; the end of job %s waits", bound.claim.id)
+        alive_file(bound.settings, bound.worker_id).touch()  # who waits is not stuck
+        time.sleep(pause)
+        pause = min(2.0, pause * 2)
 
 
 def stopped(bound: Bound, reason: str) -> Callable[[], Any] | None:

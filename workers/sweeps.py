@@ -65,7 +65,7 @@ class Sweeps:
         if head.waiting and head.sent_at is None:
             return  # not one of our messages; whoever put it there is to take it away
         lost = jobs.lost(
-            self._db, pool, before=head.sent_at, resend_s=self._settings.resend_s, priority=9 - wire, limit=20_000
+            self._db, pool, before=head.sent_at, head=head.job_id, resend_s=self._settings.resend_s, priority=9 - wire
         )
         for first in range(0, len(lost), SEND_AT_ONCE):
             if self._send(lost[first : first + SEND_AT_ONCE]) == 0:
@@ -76,10 +76,7 @@ class Sweeps:
     def expire_leases(self) -> None:
         """Jobs whose worker died, or cannot renew, go back to the queue under a higher fence."""
         settings = self._settings
-        taken = jobs.expire_leases(
-            self._db, worker_dead_s=settings.worker_dead_s, max_crashes=settings.max_crashes,
-            longest_s=2 * max(settings.lease_inference_s, settings.lease_long_s),
-        )  # fmt: skip
+        taken = jobs.expire_leases(self._db, worker_dead_s=settings.worker_dead_s, max_crashes=settings.max_crashes)
         if taken:
             log.warning("%d leases ran out; those jobs are free again", len(taken))
 

@@ -27,8 +27,8 @@ class Watch:
     stop. On every round it touches a file, for the parent to see that this process lives."""
 
     def __init__(self, bound: Bound, work: LongWork, alive: Path, end_deaf: Callable[[str], Any]) -> None:
-        """Starts the thread. `alive` is the file whose time it keeps fresh; `end_deaf` commits, for the reason given,
-        the end of a job whose runner does not listen."""
+        """Starts the thread. `alive` is the file that names the attempt, and whose time it keeps fresh; `end_deaf`
+        commits, for the reason given, the end of a job whose runner does not listen."""
         self._bound = bound
         self.work = work
         self._alive = alive
@@ -36,6 +36,7 @@ class Watch:
         self._begun = time.monotonic()
         self._stop_asked_at: float | None = None
         self._finished = threading.Event()
+        alive.write_text(f"{bound.claim.id} {bound.claim.fence}")
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._thread.start()
 

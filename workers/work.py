@@ -38,7 +38,7 @@ class Bound:
 
 
 class FencedCheckpoints:
-    """Checkpoints that also tell the database that earlier crashes are forgiven."""
+    """Checkpoints that also tell the database that earlier crashes and failures are forgiven."""
 
     def __init__(self, bound: Bound, stored: StoredCheckpoints, work: LongWork) -> None:
         """`stored` keeps the files under this attempt's fence."""
@@ -47,7 +47,7 @@ class FencedCheckpoints:
         self._work = work
 
     def save(self, files: dict[str, bytes], manifest: dict[str, Any], segments: Sequence[Path] = ()) -> None:
-        """Store, then reset the crash count; raises `Stop` where the job is no longer ours.
+        """Store, then reset the counts of crashes and failures; raises `Stop` where the job is no longer ours.
 
         What was said before is written first: an attempt that goes on from here does not say it again. A database that
         is away costs that, and no checkpoint.

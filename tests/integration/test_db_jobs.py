@@ -16,8 +16,10 @@ from db.engine import Database
 from db.records import Completion, Release, StoredArtifact
 from db.refusals import KeyReused, QueueFull, UnknownFiles
 from jobs.ids import new_id
+from jobs.settings import Settings
 from jobs.states import Outcome, State
 from tests.jobs_in_a_database import caller, new_job, queued, running
+from workers.ending import retry_delay
 
 T = TypeVar("T")
 
@@ -143,13 +145,48 @@ def test_given_a_gap_in_the_watch_when_a_keeper_looks_again_then_the_watch_start
     assert (taken.id, taken.outcome) == (claim.id, Outcome.LEASE_EXPIRED)
 
 
-def test_given_a_clock_set_back_when_a_lease_ends_later_than_any_can_then_it_has_run_out(database: Database) -> None:
+def set_back(db: Database, seconds: float, *silent: str) -> None:
+    """The database's clock is set back, and since then keepers have watched for longer than a heartbeat takes; the
+    workers in `silent` have not spoken since."""
+    execute(db, "UPDATE jobs SET lease_until = lease_until + :s", s=seconds)
+    execute(db, "UPDATE watch SET since = since + :s, seen_at = seen_at + :s", s=seconds)
+    for name in silent:
+        execute(db, "UPDATE workers SET heartbeat_at = heartbeat_at + :s WHERE id = :w", s=seconds, w=name)
+
+
+def test_given_a_clock_set_back_when_a_lease_ends_later_than_it_should_then_that_of_a_silent_worker_has_run_out(
+    database: Database,
+) -> None:
     watch(database, 60)
-    held, dead = running(database, 2, worker=registered(database, "w1"), lease_s=30)
-    execute(database, f"UPDATE jobs SET lease_until = lease_until + 3600 WHERE id = '{dead.id}'")
-    (taken,) = jobs.expire_leases(database, worker_dead_s=20, max_crashes=3, longest_s=240)
+    (held,) = running(database, worker=registered(database, "lives"))
+    (dead,) = running(database, worker=registered(database, "dead"))
+    set_back(database, 3600, "dead", "lives")
+    assert jobs.expire_leases(database, worker_dead_s=20, max_crashes=3) == []  # who lives has yet to speak
+    assert workers.heartbeat(database, "lives", [held.id], {}, "running") == "run"
+    watch(database, 21)
+    (taken,) = jobs.expire_leases(database, worker_dead_s=20, max_crashes=3)
     assert (taken.id, taken.outcome, taken.state) == (dead.id, Outcome.LEASE_EXPIRED, State.QUEUED)
-    assert jobs.renew(database, "w1", {held.id: held.fence, dead.id: dead.fence}, 30).lost == {dead.id}
+    assert jobs.renew(database, "lives", {held.id: held.fence, dead.id: dead.fence}, 30).lost == {dead.id}
+
+
+def test_given_a_worker_without_a_record_when_its_lease_is_longer_than_a_day_then_it_has_run_out(
+    database: Database,
+) -> None:
+    watch(database, 60)
+    (short,) = running(database, worker="unknown", lease_s=86_000)
+    (long,) = running(database, worker="unknown", lease_s=87_000)
+    (taken,) = jobs.expire_leases(database, worker_dead_s=20, max_crashes=3)
+    assert (taken.id, taken.outcome) == (long.id, Outcome.LEASE_EXPIRED)
+    assert jobs.renew(database, "unknown", {short.id: short.fence}, 30).lost == set()
+
+
+def test_given_a_worker_whose_host_allows_longer_leases_than_the_keepers_then_its_claims_are_left_alone(
+    database: Database,
+) -> None:
+    """Given a lease far longer than any setting of the keeper, then it lives: only its worker's silence ends it."""
+    watch(database, 60)
+    running(database, worker=registered(database, "w1"), lease_s=40_000)
+    assert jobs.expire_leases(database, worker_dead_s=20, max_crashes=3) == []
 
 
 def test_given_three_dead_workers_when_the_third_is_known_then_the_job_failed_with_evidence(database: Database) -> None:
@@ -174,6 +211,29 @@ def test_given_a_checkpoint_between_crashes_then_the_count_starts_anew(database:
     view = reading.get(database, job)
     assert view is not None
     assert (view.state, view.crashes) == (State.QUEUED, 1)
+
+
+def test_given_a_checkpoint_between_temporary_failures_then_the_count_and_the_pauses_start_anew(
+    database: Database,
+) -> None:
+    """Given a week's training with a brief failure of the storage each day, then it is not failed for their number, and
+    drains make no pause longer."""
+    (job,) = queued(database)
+    settings = Settings(retry_base_s=8, retry_cap_s=3600)
+    for day in range(7):
+        (claim,) = jobs.claim(database, [job], f"w{day}", 30, "inference")
+        assert 8 * 0.8 <= retry_delay(claim, settings) <= 8 * 1.2
+        assert jobs.checkpointed(database, job, claim.fence)
+        assert jobs.release(database, [Release(job, claim.fence, Outcome.DRAINED, charge=False)]) == {job}
+        (claim,) = jobs.claim(database, [job], f"w{day}", 30, "inference")
+        jobs.release(database, [Release(job, claim.fence, Outcome.RETRIED)], max_attempts=3)
+        (claim,) = jobs.claim(database, [job], f"w{day}", 30, "inference")
+        assert 16 * 0.8 <= retry_delay(claim, settings) <= 16 * 1.2
+        assert jobs.checkpointed(database, job, claim.fence)
+        jobs.release(database, [Release(job, claim.fence, Outcome.DRAINED, charge=False)])
+    view = reading.get(database, job)
+    assert view is not None
+    assert (view.state, view.failures, view.attempt) == (State.QUEUED, 0, 21)
 
 
 def test_given_temporary_failures_when_they_reach_the_limit_then_the_last_one_is_named(database: Database) -> None:
@@ -368,6 +428,46 @@ def test_given_sent_jobs_when_their_messages_are_lost_then_they_are_due_with_bac
     with database.read() as connection:
         sent_at = connection.execute(text("SELECT sent_at FROM jobs")).scalar_one()
     assert jobs.lost(database, "inference", before=sent_at + 5, resend_s=10) == []  # it waits behind an older message
+
+
+def test_given_a_sender_whose_clock_is_ahead_when_its_message_waits_then_the_backoff_holds_all_the_same(
+    database: Database,
+) -> None:
+    """Given a stamp an hour in the future, then it is taken for now: the job is due as if its list were empty."""
+    (job,) = queued(database)
+    jobs.mark_sent(database, [job])
+    ahead = database.query(lambda c: c.execute(text("SELECT sent_at FROM jobs")).scalar_one()) + 3600
+    assert jobs.lost(database, "inference", before=ahead, resend_s=10) == []
+    jobs.mark_sent(database, [job])
+    execute(database, "UPDATE jobs SET sent_at = sent_at - 11")
+    assert jobs.lost(database, "inference", before=ahead, resend_s=10) == []  # sent twice: twice the patience
+    execute(database, "UPDATE jobs SET sent_at = sent_at - 11")
+    assert [one.id for one in jobs.lost(database, "inference", before=ahead, resend_s=10)] == [job]
+
+
+@pytest.mark.parametrize("wrong_s", [3600, -3600])
+def test_given_a_sender_whose_clock_is_wrong_when_its_message_is_the_oldest_then_its_row_says_since_when(
+    database: Database, wrong_s: float
+) -> None:
+    lost, head, waits = queued(database, 3)
+    jobs.mark_sent(database, [lost, head, waits])
+    execute(database, "UPDATE jobs SET sent_at = sent_at - 60")
+    execute(database, "UPDATE jobs SET sent_at = sent_at - 11 WHERE id = :j", j=lost)
+    stamp = database.query(lambda c: c.execute(text("SELECT max(sent_at) FROM jobs")).scalar_one()) + wrong_s
+    found = jobs.lost(database, "inference", before=stamp, head=head, resend_s=10, priority=5)
+    assert [one.id for one in found] == [lost]
+
+
+def test_given_the_oldest_message_of_a_job_that_was_sent_again_or_rose_then_its_row_does_not_tell(
+    database: Database,
+) -> None:
+    waits, again = queued(database, 2)
+    jobs.mark_sent(database, [waits, again])
+    stamp = database.query(lambda c: c.execute(text("SELECT max(sent_at) FROM jobs")).scalar_one()) - 60
+    execute(database, "UPDATE jobs SET sent_at = sent_at - 60 WHERE id = :j", j=waits)
+    for change in ("send_count = 2", "send_count = 1, boost = 1"):
+        execute(database, f"UPDATE jobs SET {change} WHERE id = :j", j=again)
+        assert jobs.lost(database, "inference", before=stamp, head=again, resend_s=10, priority=5) == []
 
 
 def test_given_jobs_that_wait_long_when_boosted_then_each_rises_one_step_per_period(database: Database) -> None:

@@ -110,7 +110,8 @@ class Promise(RuleBasedStateMachine):
             model = self.models[one.id]
             model.state, model.worker, model.lease = State.RUNNING, worker, self.now + LEASE_S
             model.fence, model.attempts = model.fence + 1, model.attempts + 1
-            assert (one.fence, one.attempt, one.crashes) == (model.fence, model.attempts, model.crashes)
+            assert (one.fence, one.attempt) == (model.fence, model.attempts)
+            assert (one.crashes, one.failures) == (model.crashes, model.failures)
         return multiple(*((one.id, one.fence, worker) for one in got))
 
     @rule(target=claims, claim=claims, worker=st.sampled_from(["w1", "w2", "w3"]), ok=st.booleans())
@@ -196,14 +197,14 @@ class Promise(RuleBasedStateMachine):
 
     @rule(claim=claims)
     def checkpoint(self, claim: tuple[str, int, str]) -> None:
-        """A newer checkpoint forgives crashes; progress and events go the same way."""
+        """A newer checkpoint forgives crashes and failures; progress and events go the same way."""
         one, fence, _ = claim
         ours = self.ours(claim)
         assert jobs.checkpointed(self.db, one, fence) == ours
         assert jobs.progress(self.db, one, fence, fraction=0.5, stage="train") == ours
         assert jobs.append_event(self.db, one, fence, "metric", {"loss": 1.0}) == ours
         if ours:
-            self.models[one].crashes = 0
+            self.models[one].crashes = self.models[one].failures = 0
 
     @rule(worker=st.sampled_from(["w1", "w2", "w3"]))
     def beat(self, worker: str) -> None:

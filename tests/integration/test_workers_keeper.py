@@ -88,6 +88,24 @@ def test_a_flushed_queue_is_sent_again_and_a_waiting_one_is_not(stack: Stack, cl
     assert len(waiting(client)) == 50
 
 
+@pytest.mark.parametrize("wrong_s", [3600, -3600])
+def test_a_sender_whose_clock_is_wrong_costs_no_message_and_hides_no_loss(
+    stack: Stack, client: redis.Redis, monkeypatch: pytest.MonkeyPatch, wrong_s: float
+) -> None:
+    """Given messages stamped an hour off, then those that wait are not sent again, and one that is gone is."""
+    true = time.time
+    monkeypatch.setattr("broker.dispatch.time.time", lambda: true() + wrong_s)
+    (gone,) = stack.submit(data(stack))
+    client.flushall()
+    time.sleep(0.6)
+    ids = stack.submit(data(stack), data(stack))
+    sweeps(stack).send_lost()
+    assert waiting(client) == [*ids, gone]
+    time.sleep(0.6)
+    sweeps(stack).send_lost()
+    assert len(waiting(client)) == 3
+
+
 def test_each_list_is_judged_by_its_own_head(stack: Stack, client: redis.Redis) -> None:
     """Given a low-priority message that waits for long, then a lost urgent one is still found."""
     stack.submit(data(stack, priority=0))

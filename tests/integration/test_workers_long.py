@@ -94,6 +94,18 @@ def test_a_killed_worker_resumes_elsewhere(stack: Stack) -> None:
     assert stack.result(job_id)["items"] == [{"total": expected(3, 60), "steps": 60}]
 
 
+def test_a_result_that_is_finished_while_the_database_is_locked_is_not_thrown_away(stack: Stack) -> None:
+    """Given a writer that holds SQLite for longer than anybody waits for it, when a job ends meanwhile, then its one
+    attempt succeeds afterwards."""
+    stack.worker("long")
+    job_id = steps(stack, steps=40, step_s=0.05, checkpoint_every=1000)
+    stack.until(lambda: stack.view(job_id).fraction > 0.5)
+    with stack.db.write():
+        time.sleep(2 + stack.settings.database_wait_s)
+    (job,) = stack.wait([job_id])
+    assert [attempt.outcome for attempt in job.attempts] == ["succeeded"]
+
+
 def test_cancel_reaches_a_running_long_job(stack: Stack) -> None:
     stack.worker("long")
     job_id = steps(stack, steps=10_000, step_s=0.05)

@@ -105,6 +105,38 @@ def test_given_fresh_bytes_when_a_sweep_deletes_old_ones_then_they_stay(storage:
     assert not storage.exists(stored.digest)
 
 
+def test_given_fresh_bytes_when_a_sweep_comes_then_they_are_not_even_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a process that dies at its first move, then fresh bytes are where they were."""
+    storage = Storage((tmp_path / "storage").as_uri())
+    stored = storage.put([b"uploaded again just now"], limit=100)
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "rename", die)
+    assert not storage.delete(stored.digest, older_s=3600)
+    assert storage.exists(stored.digest)
+
+
+def test_given_bytes_that_come_again_between_the_look_and_the_move_then_they_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = Storage((tmp_path / "storage").as_uri())
+    stored = storage.put([b"old"], limit=100)
+    os.utime(storage.local(stored.digest), (1, 1))
+    true = Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        storage.put([b"old"], limit=100)
+        return true(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    assert not storage.delete(stored.digest, older_s=3600)
+    assert storage.intact(stored.digest)
+
+
 def test_given_damaged_bytes_when_checked_then_they_are_not_intact(storage: Storage) -> None:
     stored = storage.put([b"pixels"], limit=100)
     path = names.blob(stored.digest)

@@ -37,6 +37,17 @@ def test_given_bytes_then_201_with_their_hash_and_the_same_bytes_have_the_same_i
     assert stage.upload(CONTENT, who="rival") == answer.json["id"]  # type: ignore[index]
 
 
+def test_given_bytes_that_are_gone_when_they_are_recorded_then_503_asks_for_them_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as swept:
+        swept.setattr(type(stage.here.storage), "exists", lambda *_: False)
+        for answer in (stage.post("/v1/files", data=CONTENT), stage.post("/v1/jobs", data=form(kind="picture"))):
+            assert "send them again" in problem(answer, 503, "dependency-unavailable")["detail"]
+            assert answer.headers["Retry-After"]
+    stage.upload(CONTENT)
+
+
 @pytest.mark.parametrize(
     ("head", "media"),
     [

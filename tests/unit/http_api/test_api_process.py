@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +204,53 @@ def test_what_was_sent_is_marked_and_what_was_not_is_left_to_the_keeper(stage: S
     assert [job for batch in wire.batches for job in batch] == ids
     # Jobs of one millisecond have no order among themselves, so the ids are compared as a set.
     assert {message.id for message in jobs.to_send(stage.here.database)} == (set() if takes else set(ids))
+
+
+class BrokenWire(Wire):
+    """A dispatcher that fails, in a way that nobody thought of, as often as it is told to."""
+
+    def __init__(self, failures: int) -> None:
+        super().__init__()
+        self.failures = failures
+
+    def send(self, messages: Any) -> set[str]:
+        self.failures -= 1
+        if self.failures >= 0:
+            raise RuntimeError("a row with the name of a patient")
+        return super().send(messages)
+
+
+def test_whatever_fails_while_a_job_is_sent_the_next_is_sent_all_the_same(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    wire = BrokenWire(failures=1)
+    outgoing = Outgoing(wire, stage.here.database)  # type: ignore[arg-type]
+    unsent, unmarked, sent = row(stage), row(stage), row(stage)
+
+    def send(job: str, until: Callable[[], object]) -> None:
+        outgoing.send([Message(job, "picture", "inference", 5)])
+        deadline = time.monotonic() + 10
+        while not until():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    send(unsent, lambda: wire.failures == 0)
+    with monkeypatch.context() as broken:
+        tried: list[Any] = []
+
+        def mark_sent(_: Any, ids: Any) -> None:
+            tried.append(ids)
+            raise ValueError("a row with the name of a patient")
+
+        broken.setattr("api.outgoing.rows.mark_sent", mark_sent)
+        send(unmarked, lambda: tried)
+    send(sent, lambda: [sent] in wire.batches)
+    outgoing.close()
+    assert wire.batches == [[unmarked], [sent]]
+    assert {message.id for message in jobs.to_send(stage.here.database)} == {unsent, unmarked}
+    assert "RuntimeError while jobs were sent" in caplog.text
+    assert "ValueError while jobs were sent" in caplog.text
+    assert "patient" not in caplog.text
 
 
 def test_a_job_for_later_is_not_sent_now(stage: Stage) -> None:
