@@ -52,9 +52,7 @@ def molecule(entry: Entry) -> Molecule | JobError:
     try:
         return from_block(entry.block) if entry.block is not None else from_smiles(entry.smiles)
     except InputError as error:
-        # A traceback holds the frames up to `scored`, whose `read` holds this error: a circle, and all molecules of the
-        # chunk in it, which Python's collector finds late, for it does not see what RDKit allocates.
-        return error.with_traceback(None)
+        return error.kept()
 
 
 def _known(placed: Sequence[Placed], read: Sequence[Molecule | JobError]) -> pl.DataFrame:
