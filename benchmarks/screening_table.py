@@ -4,6 +4,7 @@ A job of 10,000, of 100,000 and of a million lines, each in a process of its own
 (workers/longtask.py, on SQLite and a local folder): the file is fetched and read, its lines go through RDKit and the
 alerts, rows are collected, saved in checkpoints, ranked and written, tables are stored, the result is committed. Only
 the model is a stand-in, whose answer is a number made of the SMILES: a true one would take hours and the same memory.
+`--real FOLDER` takes the molecules of the sets that lie there, and analogues of them, in place of made-up ones.
 With `--text` lines do not go through RDKit either: a SMILES is taken for what it says, and has no alerts.
 Every 1,000th line cannot be read, every 500th has the molecule of the line before. At the end the stored table is
 checked: each line once.
@@ -20,7 +21,8 @@ import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,7 +31,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.molecules import made_up
+from benchmarks.molecules import made_up, real
 from db import callers, files, jobs, reading, schema, workers
 from db.engine import Database
 from db.records import NewJob
@@ -77,8 +79,11 @@ def main() -> None:
     """Print a line for each size."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.screening_table", description=__doc__)
     parser.add_argument("sizes", type=int, nargs="*", default=SIZES, help="lines (default %(default)s)")
-    parser.add_argument("--here", action="store_true", help="in this process, whose peak is shown: one size alone")
+    parser.add_argument(
+        "--here", action="store_true", help="in this process, whose peak is shown: one size, SMILES by stdin"
+    )
     parser.add_argument("--text", action="store_true", help="leave RDKit out as well")
+    parser.add_argument("--real", type=Path, help="folder of the molecule sets: at most some 140,000 lines")
     parser.add_argument("--every", type=float, default=screen.EVERY_S, help="s between checkpoints (%(default)s)")
     chosen = parser.parse_args()
     if chosen.here:
@@ -89,12 +94,14 @@ def main() -> None:
             scoring.alerts.pains = cast(Any, lambda molecule: [])
             scoring.alerts.lipinski_violations = cast(Any, lambda molecule: 0)
         with tempfile.TemporaryDirectory() as folder:
-            whole_job(Path(folder), *chosen.sizes)
+            (lines,) = chosen.sizes
+            whole_job(Path(folder), lines, map(str.strip, sys.stdin))
         return
     for size in chosen.sizes:
         command = ["benchmarks.screening_table", str(size), "--here", "--every", str(chosen.every)]
         command += ["--text"] * chosen.text
-        subprocess.run([sys.executable, "-m", *command], check=True)
+        molecules = islice(real(chosen.real), size) if chosen.real else made_up(size)
+        subprocess.run([sys.executable, "-m", *command], input="\n".join(molecules), text=True, check=True)
 
 
 def taken(entry: Entry) -> Molecule | JobError:
@@ -102,15 +109,15 @@ def taken(entry: Entry) -> Molecule | JobError:
     return NotAMolecule() if entry.smiles.endswith("(") else Molecule(entry.smiles, None)
 
 
-def whole_job(home: Path, lines: int) -> None:
-    """One job from its file to its committed result."""
+def whole_job(home: Path, lines: int, molecules: Iterable[str]) -> None:
+    """One job from its file, of so many molecules, to its committed result."""
     settings = Settings(home=home)
     schema.upgrade(settings.database)
     db, storage = Database(settings.database, pool_size=4), Storage(settings.storage, home / "cache")
     import_shipped(db, storage)
     workers.register(db, Worker(WORKER, socket.gethostname(), os.getpid(), "long", "cpu"))
     owner = callers.caller_id(db, "bench")
-    stored = storage.put(text(lines), 1 << 30)
+    stored = storage.put(text(molecules), 1 << 30)
     files.add(db, owner, stored.digest, stored.size, "text/plain")
     job = NewJob(
         new_id(), owner, "screening", "long", MODEL, catalogue().resolve(MODEL).version, [stored.digest],
@@ -144,10 +151,10 @@ def whole_job(home: Path, lines: int) -> None:
     db.close()
 
 
-def text(lines: int) -> Iterator[bytes]:
+def text(molecules: Iterable[str]) -> Iterator[bytes]:
     """The file, a line at a time."""
     before = ""
-    for n, smiles in enumerate(made_up(lines), start=1):
+    for n, smiles in enumerate(molecules, start=1):
         one = "broken(" if n % 1000 == 0 else before if n % 500 == 0 else smiles
         yield f"{one} m{n}\n".encode()
         before = smiles

@@ -7,7 +7,7 @@ from a file is named only where the standard closes the list of values it can ha
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 
 class JobError(Exception):
@@ -27,6 +27,15 @@ class JobError(Exception):
         """The `error` object of http-api.md; `item` is the position of the input that it is about."""
         shape = {"code": self.code, "title": self.title, "detail": self.detail, "retryable": self.retryable}
         return {**shape, "item": item, **self.facts}
+
+    def kept(self) -> Self:
+        """This error, to be kept as a value: without its traceback and those of its causes.
+
+        Their frames hold what was being worked on, and often, in a circle, whatever the error is put into: images or
+        molecules that stay in memory until Python's collector runs, and it runs late, for it sees neither's size.
+        """
+        self.__traceback__ = self.__context__ = self.__cause__ = None
+        return self
 
 
 class PermanentError(JobError):

@@ -11,9 +11,10 @@ log = logging.getLogger("medjobs.workers")
 
 
 def as_job_error(error: BaseException, phase: str) -> JobError:
-    """Our errors as they are; memory and disk by their own codes; anything else is `internal-error`, and logged."""
+    """Our errors as they are, but for their frames; memory and disk by their own codes; anything else is
+    `internal-error`, and logged."""
     if isinstance(error, JobError):
-        return error
+        return error.kept()
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return OutOfMemory()
     if isinstance(error, OSError) and error.errno is not None and not isinstance(error, FileNotFoundError):

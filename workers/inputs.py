@@ -46,7 +46,7 @@ class Inputs:
                         return [*found, error] if not self._kind.joined else [error]
                     found.append(source)
             except InputError as error:
-                found.append(error)
+                found.append(error.kept())
         return [_joined(found)] if self._kind.joined and found else found
 
     def _expand(self, given: Any, number: int) -> Iterator[Source | JobError]:
@@ -76,7 +76,7 @@ class Inputs:
             try:
                 yield from self._split(path)
             except InputError as error:
-                yield error
+                yield error.kept()
 
     def _local(self, digest: str) -> Path:
         try:

@@ -52,7 +52,7 @@ def molecule(entry: Entry) -> Molecule | JobError:
     try:
         return from_block(entry.block) if entry.block is not None else from_smiles(entry.smiles)
     except InputError as error:
-        return error
+        return error.kept()
 
 
 def _known(placed: Sequence[Placed], read: Sequence[Molecule | JobError]) -> pl.DataFrame:

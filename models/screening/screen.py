@@ -153,7 +153,7 @@ class Screening:
                     line = entry.line
                     yield Placed(number, entry)
             except InputError as error:
-                yield Placed(number, Entry(line + 1, error=error))
+                yield Placed(number, Entry(line + 1, error=error.kept()))
 
     def _save(self) -> None:
         """Everything scored so far. The pause grows with what a checkpoint costs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 from pathlib import Path
@@ -19,7 +20,7 @@ from jobs.running import Finished, Stop
 from models.screening import explaining, screen, table
 from models.screening.ensemble import load
 from models.screening.kind import ScreeningItem, ScreeningParams
-from models.screening.molecules import from_smiles
+from models.screening.molecules import Molecule, from_smiles
 from models.screening.report import render
 from models.training.local import LocalWork
 from tests.screening_data import smiles, version
@@ -91,6 +92,23 @@ def test_inline_molecules_are_inputs_of_one_line(work: LocalWork) -> None:
     finished = screen.run(work)
     assert finished.items[0]["input"] == 0
     assert finished.items[1]["error"]["item"] == 1
+
+
+def test_a_line_that_cannot_be_read_keeps_no_molecule_of_its_chunk_in_memory(work: LocalWork) -> None:
+    """By Python's count of references alone: its collector comes late, for it knows nothing of what RDKit allocates."""
+    gc.collect()
+    before = alive()
+    gc.disable()
+    try:
+        screen.run(given(work, "CCO\nnonsense\nCCC\n\nCCN\n"))
+        assert alive() == before
+    finally:
+        gc.enable()
+
+
+def alive() -> int:
+    """Molecules in memory."""
+    return sum(type(one) is Molecule for one in gc.get_objects())
 
 
 def test_a_job_without_one_molecule_fails_with_what_was_wrong(work: LocalWork) -> None:

@@ -82,6 +82,14 @@ def test_a_file_that_cannot_be_split_is_one_error_among_its_neighbours(storage: 
     assert shown(Inputs(storage, tmp_path, LINES).sources(inputs)) == ["1", "bad-input", "2", "bad-input", "4"]
 
 
+def test_the_error_of_a_file_holds_nothing_of_its_reading(storage: Storage, tmp_path: Path) -> None:
+    inputs = [put(storage, b"NOTHING"), {"archive": put(storage, zipped(b"NOTHING"))}]
+    first, second = Inputs(storage, tmp_path, LINES).sources(inputs)
+    assert isinstance(first, InputError)
+    assert isinstance(second, InputError)
+    assert first.__traceback__ is second.__traceback__ is None
+
+
 def test_members_of_an_archive_are_split_too(storage: Storage, tmp_path: Path) -> None:
     inputs = [{"archive": put(storage, zipped(b"1 2", b"NOTHING", b"3"))}]
     assert shown(Inputs(storage, tmp_path, LINES).sources(inputs)) == ["1", "2", "bad-input", "3"]
