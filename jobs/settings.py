@@ -12,7 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 LONGEST_S = 86_400.0
 """No lease may be longer: a day."""
 
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
+Long = Annotated[float, Field(gt=0, le=LONGEST_S, allow_inf_nan=False)]
+Pause = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
+Days = Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+"""Each guard has a limit in both directions: a variable may move it, and cannot switch it off."""
 
 _BELOW = (
     ("renew_inference_s", 2, "lease_inference_s", "one renewal may come to nothing"),
@@ -37,30 +42,35 @@ class Settings(BaseModel):
     redis_url: str = Field(default="", description="Redis URL; empty: a unix socket in `home`.")
     storage_url: str = Field(default="", description="fsspec URL of the file storage; empty: a folder in `home`.")
 
-    max_upload_bytes: int = Field(default=2 << 30, description="Largest file accepted: a long CT series fits.")
-    max_body_bytes: int = Field(default=16 << 20, description="Largest JSON body: 1,000 jobs with labels fit.")
-    max_batch: int = Field(default=1000, description="Jobs in one POST /v1/jobs:batch: one transaction stays short.")
-    max_queued: int = Field(default=200_000, description="Waiting jobs beyond which submits get 429.")
-    max_wait_s: float = Field(default=60.0, description="Longest ?wait=: below the idle timeout of usual proxies.")
+    max_upload_bytes: Count = Field(default=2 << 30, description="Largest file accepted: a long CT series fits.")
+    max_body_bytes: Count = Field(default=16 << 20, description="Largest JSON body: 1,000 jobs with labels fit.")
+    max_batch: Count = Field(default=1000, description="Jobs in one POST /v1/jobs:batch: one transaction stays short.")
+    max_queued: Count = Field(default=200_000, description="Waiting jobs beyond which submits get 429.")
+    max_wait_s: Pause = Field(default=60.0, description="Longest ?wait=: below the idle timeout of usual proxies.")
 
-    lease_inference_s: Seconds = Field(default=30.0, description="A dead inference worker's jobs come back after this.")
+    lease_inference_s: Long = Field(default=30.0, description="A dead inference worker's jobs come back after this.")
     renew_inference_s: Seconds = Field(default=5.0, description="Six renewals per lease: five may be lost.")
-    lease_long_s: Seconds = Field(default=120.0, description="A long job survives a database restart of this length.")
+    lease_long_s: Long = Field(default=120.0, description="A long job survives a database restart of this length.")
     renew_long_s: Seconds = Field(default=15.0, description="Eight renewals per lease.")
-    drain_s: Seconds = Field(default=60.0, description="Time given on SIGTERM before jobs are handed back.")
-    timeout_grace_s: float = Field(default=10.0, description="Beyond a job's timeout_s before its process exits.")
+    drain_s: Long = Field(default=60.0, description="Time given on SIGTERM before jobs are handed back.")
+    timeout_grace_s: Pause = Field(default=10.0, description="Beyond a job's timeout_s before its process exits.")
     control_s: Seconds = Field(default=2.0, description="How often a long job looks at its cancel and drain columns.")
-    load_s: Seconds = Field(default=300.0, description="Longest load of a model; a stuck driver never ends.")
-    stall_s: Seconds = Field(default=600.0, description="A long job without a step for this long loses its lease.")
+    load_s: Long = Field(default=300.0, description="Longest load of a model; a stuck driver never ends.")
+    stall_s: Long = Field(default=600.0, description="A long job without a step for this long loses its lease.")
     silent_s: Seconds = Field(default=60.0, description="A long job's process that shows no life so long is killed.")
     admission_s: Seconds = Field(default=30.0, description="A long job without room on its GPU comes again after this.")
 
     max_attempts: int = Field(
-        default=12, description="Temporary failures before a job is failed: a disk full for twenty minutes fails none."
+        default=12,
+        ge=1,
+        le=1000,
+        description="Temporary failures before a job is failed: a disk full for twenty minutes fails none.",
     )
-    max_crashes: int = Field(default=3, description="Dead workers before a job is taken for what kills them.")
-    retry_base_s: float = Field(default=2.0, description="First retry delay; doubles each time.")
-    retry_cap_s: float = Field(default=300.0, description="Longest retry delay.")
+    max_crashes: int = Field(
+        default=3, ge=1, le=100, description="Dead workers before a job is taken for what kills them."
+    )
+    retry_base_s: Seconds = Field(default=2.0, description="First retry delay; doubles each time.")
+    retry_cap_s: Long = Field(default=300.0, description="Longest retry delay.")
 
     heartbeat_s: Seconds = Field(default=5.0, description="How often a worker proves that its process lives.")
     worker_dead_s: Seconds = Field(default=20.0, description="Silence after which a worker counts as dead.")
@@ -68,8 +78,8 @@ class Settings(BaseModel):
     restart_cap_s: Seconds = Field(default=30.0, description="Longest pause between starts of one that cannot.")
     keeper_interval_s: Seconds = Field(default=1.0, description="Pause between the keeper's sweeps.")
     sweep_s: Seconds = Field(default=60.0, description="Pause between its sweeps over what is to be deleted: no hurry.")
-    resend_s: float = Field(default=10.0, description="A message older than its list's head by this is lost.")
-    age_boost_s: float = Field(default=600.0, description="Waiting this long raises a job by one priority.")
+    resend_s: Seconds = Field(default=10.0, description="A message older than its list's head by this is lost.")
+    age_boost_s: Long = Field(default=600.0, description="Waiting this long raises a job by one priority.")
 
     database_wait_s: Seconds = Field(
         default=20.0,
@@ -77,11 +87,17 @@ class Settings(BaseModel):
     )
     redis_timeout_s: Seconds = Field(default=2.0, description="A worker's Redis that is silent so long is dead to it.")
     publish_timeout_s: Seconds = Field(default=1.0, description="A submit never waits longer for Redis.")
-    publish_pause_s: float = Field(default=5.0, description="After a failed publish the keeper sends, not the API.")
+    publish_pause_s: Pause = Field(default=5.0, description="After a failed publish the keeper sends, not the API.")
 
-    keep_inputs_days: float = Field(default=30.0, description="Inputs are kept this long after their job; 0: at once.")
-    retention_days: float | None = Field(default=None, description="Records are kept this long; empty: for ever.")
-    blob_grace_s: float = Field(default=3600.0, description="Bytes without an owner are deleted after this.")
+    keep_inputs_days: Days = Field(default=30.0, description="Inputs are kept this long after their job; 0: at once.")
+    retention_days: Days | None = Field(default=None, description="Records are kept this long; empty: for ever.")
+    blob_grace_s: float = Field(
+        default=3600.0,
+        ge=0,
+        le=30 * 86_400,
+        allow_inf_nan=False,
+        description="Bytes without an owner are deleted after this.",
+    )
 
     webhook_allow: str = Field(
         default="", description="Hosts and networks (10.1.0.0/16) that webhooks may call though private or not https."
@@ -92,12 +108,22 @@ class Settings(BaseModel):
     client_silence_s: Seconds = Field(
         default=60.0, description="A client that stops in a request keeps a thread so long."
     )
-    api_threads: int = Field(default=64, description="Request threads per API process.")
-    inference_threads: int = Field(default=96, description="Jobs that one inference worker holds: three full batches.")
-    torch_threads: int = Field(default=1, description="Threads of one predict on a CPU; decoding takes the others.")
+    api_threads: Count = Field(default=64, description="Request threads per API process.")
+    inference_threads: Count = Field(
+        default=96, description="Jobs that one inference worker holds: three full batches."
+    )
+    torch_threads: Count = Field(default=1, description="Threads of one predict on a CPU; decoding takes the others.")
     warm_models: bool = Field(default=True, description="Load default models at start: the first job need not wait.")
-    training_memory: int = Field(default=2 << 30, description="Free bytes on a GPU without which no long job starts.")
-    batch_delay_ms: float = Field(default=2.0, description="Longest wait for a fuller batch while others decode.")
+    training_memory: int = Field(
+        default=2 << 30, ge=0, description="Free bytes on a GPU without which no long job starts."
+    )
+    batch_delay_ms: float = Field(
+        default=2.0,
+        ge=0,
+        le=10_000,
+        allow_inf_nan=False,
+        description="Longest wait for a fuller batch while others decode.",
+    )
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:

@@ -53,6 +53,50 @@ def test_a_time_is_a_positive_number(value: str) -> None:
     assert "MEDJOBS_LEASE_INFERENCE_S: " in refusal(LEASE_INFERENCE_S=value)
 
 
+MAY_BE_0 = {
+    "max_wait_s", "timeout_grace_s", "publish_pause_s", "keep_inputs_days", "retention_days", "blob_grace_s",
+    "training_memory", "warm_models", "batch_delay_ms",
+}  # fmt: skip
+"""Settings that guard nothing when they are small: the promise holds without the wait."""
+
+UNBOUNDED = {
+    "max_upload_bytes", "max_body_bytes", "max_batch", "max_queued", "api_threads", "inference_threads",
+    "torch_threads", "training_memory",
+}  # fmt: skip
+"""Whole numbers that say how much an installation can hold."""
+
+NUMBERS = {
+    name: field.default
+    for name, field in Settings.model_fields.items()
+    if isinstance(field.default, int | float) or name == "retention_days"
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "-1", "0", "1e12"])
+def test_no_variable_can_switch_a_guard_off(name: str, value: str) -> None:
+    """Given no number, or one far beyond any use, then the start is refused with the name of the variable."""
+    if (value == "0" and name in MAY_BE_0) or (value == "1e12" and name in UNBOUNDED):
+        assert getattr(Settings(**{name: int(float(value))}), name) == float(value)
+        return
+    said = refusal(**{name.upper(): value})
+    assert said.startswith(f"MEDJOBS_{name.upper()}: "), said
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"RESEND_S": "3601"}, "MEDJOBS_RESEND_S: Input should be less than or equal to 3600"),
+        ({"KEEPER_INTERVAL_S": "3601"}, "MEDJOBS_KEEPER_INTERVAL_S: Input should be less than or equal to 3600"),
+        ({"LEASE_LONG_S": "86401"}, "MEDJOBS_LEASE_LONG_S: Input should be less than or equal to 86400"),
+        ({"MAX_CRASHES": "101"}, "MEDJOBS_MAX_CRASHES: Input should be less than or equal to 100"),
+        ({"MAX_ATTEMPTS": "0"}, "MEDJOBS_MAX_ATTEMPTS: Input should be greater than or equal to 1"),
+    ],
+)
+def test_a_number_beyond_its_limit_is_refused_with_the_limit(given: dict[str, str], said: str) -> None:
+    assert refusal(**given) == said
+
+
 def test_a_short_lease_shortens_the_wait_for_the_database_unless_that_is_set() -> None:
     short = {"MEDJOBS_LEASE_INFERENCE_S": "3", "MEDJOBS_RENEW_INFERENCE_S": "1"}
     assert Settings().database_wait_s == 20
