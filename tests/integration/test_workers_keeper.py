@@ -26,7 +26,7 @@ from jobs.settings import Settings
 from jobs.states import State
 from tests.services.redis import RedisServer
 from tests.services.workers import Stack
-from workers.sweeps import Sweeps
+from workers.sweeps import FRESH_S, Sweeps
 
 
 @pytest.fixture
@@ -59,8 +59,8 @@ def data(stack: Stack, **more: Any) -> Any:
 def test_unsent_jobs_are_sent_once_the_most_urgent_first(stack: Stack, client: redis.Redis) -> None:
     ids = stack.submit(*(data(stack, priority=p) for p in (1, 9, 5)), send=False)
     sweeps(stack).send_unsent()
-    assert waiting(client) == []  # a new job is the API's to send for half a second
-    time.sleep(0.6)
+    assert waiting(client) == []  # a new job is the API's to send at first
+    time.sleep(FRESH_S + 0.1)
     sweeps(stack).send_unsent()
     sweeps(stack).send_unsent()
     assert waiting(client) == [ids[1], ids[2], ids[0]]

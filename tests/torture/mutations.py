@@ -35,7 +35,7 @@ GUARDS: dict[str, Phase] = {
     "fence": Phase("fence", "a worker stopped beyond its lease", faults.zombies, for_zombies, rate=4, settle_s=40),
     "lease": Phase("lease", "a worker and its supervisor killed", kill_hosts,
                    everyday(250, Mix(steps=0, slow_s=(0.2, 0.5))), rate=15, settle_s=30),
-    "outbox": Phase("outbox", "FLUSHALL", faults.flush, everyday(250, Mix(steps=0, slow_s=(0.3,))), rate=25,
+    "outbox": Phase("outbox", "FLUSHALL", faults.flush, everyday(250, Mix(steps=0, inline=0, scale=0, slow_s=(2.0,))), rate=25,
                     settle_s=20, most_messages=None),
     "idempotency": Phase("idempotency", "API processes killed, callers repeat", faults.kill_api, everyday(150, SHORT),
                          rate=15, replays=0.3, settle_s=40),
