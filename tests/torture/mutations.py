@@ -16,6 +16,8 @@ from tests.torture.scene import Scene
 from tests.torture.system import kill
 
 SHORT = Mix(steps=0)
+SLOW = Mix(steps=0, inline=0, scale=0, slow_s=(2.0,))
+"""More than the workers can do, so that there is a queue to flush."""
 
 
 def kill_hosts(scene: Scene) -> None:
@@ -26,17 +28,17 @@ def kill_hosts(scene: Scene) -> None:
 
 
 def same_bytes(orders: Orders) -> Iterator[Order]:
-    """Three files, read by every job and uploaded by every caller at the same time."""
-    for number in range(250):
-        yield orders.of_file(orders.files[number % 3], Mix(callback=0), sleep_s=0.0)
+    """One file, read by every job and uploaded by every caller at the same time."""
+    for _ in range(250):
+        yield orders.of_file(orders.files[0], Mix(callback=0), sleep_s=0.0)
 
 
 GUARDS: dict[str, Phase] = {
     "fence": Phase("fence", "a worker stopped beyond its lease", faults.zombies, for_zombies, rate=4, settle_s=40),
     "lease": Phase("lease", "a worker and its supervisor killed", kill_hosts,
                    everyday(250, Mix(steps=0, slow_s=(0.2, 0.5))), rate=15, settle_s=30),
-    "outbox": Phase("outbox", "FLUSHALL", faults.flush, everyday(250, Mix(steps=0, inline=0, scale=0, slow_s=(2.0,))), rate=25,
-                    settle_s=20, most_messages=None),
+    "outbox": Phase("outbox", "FLUSHALL", faults.flush, everyday(250, SLOW), rate=25, settle_s=20,
+                    most_messages=None),
     "idempotency": Phase("idempotency", "API processes killed, callers repeat", faults.kill_api, everyday(150, SHORT),
                          rate=15, replays=0.3, settle_s=40),
     "atomic": Phase("atomic", "bytes are written while they are read", faults.nothing, same_bytes, rate=25,
