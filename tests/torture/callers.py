@@ -33,13 +33,20 @@ class Callers:
         self._rng = random.Random(seed)
         self._uploaded: set[bytes] = set()
         self._clients = threading.local()
+        self._opened: list[httpx.Client] = []
         self._url, self._headers = url, {"Authorization": f"Bearer {token}"}
 
     def client(self) -> httpx.Client:
         """This thread's client."""
         if not hasattr(self._clients, "one"):
             self._clients.one = httpx.Client(base_url=self._url, headers=self._headers, timeout=30)
+            self._opened.append(self._clients.one)
         return self._clients.one  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """Close every thread's client."""
+        for client in self._opened:
+            client.close()
 
     def submit(self, phase: str, orders: Iterator[Order], rate: float, *, first: int = 0) -> list[Entry]:
         """Submit `rate` orders a second, counted from `first`; returns when each is answered or given up."""

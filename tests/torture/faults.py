@@ -34,7 +34,7 @@ def nothing(scene: Scene) -> None:
 
 def kill_workers(scene: Scene) -> None:
     """kill -9 of a worker, parent or child or the whole host of it, every 2 to 5 s."""
-    for _ in scene.pauses(2, 5):
+    for _ in scene.pauses(2, 5, least=2):
         role = scene.rng.choice(["inference-1", "inference-2", "inference-1", "inference-2", "long"])
         tree = scene.system.roles[role].tree()
         if not tree:
@@ -54,7 +54,7 @@ def kill_some(scene: Scene) -> None:
 
 def flush(scene: Scene) -> None:
     """FLUSHALL every 10 s."""
-    for _ in scene.pauses(3, 10):
+    for _ in scene.pauses(3, 10, least=1):
         scene.note("FLUSHALL", time.time())
         scene.system.redis.flush()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -39,16 +38,14 @@ def of_twenty_seconds(orders: Orders) -> Iterator[Order]:
 
 
 def for_zombies(orders: Orders) -> Iterator[Order]:
-    """Jobs of some seconds, with artifacts and webhooks: what a frozen worker still has in hand when it wakes up, and
+    """Jobs of three seconds, with artifacts and webhooks: what a frozen worker still has in hand when it wakes up, and
     another has begun."""
     mix = Mix(callback=1.0)
     for number in range(120):
         if number % 12 == 0:
             yield orders.steps(Mix(steps_of=(30, 30), step_s=0.1, callback=1.0))
         else:
-            yield orders.of_file(
-                orders.rng.choice(orders.files), mix, sleep_s=orders.rng.choice((1.0, 3.0)), artifact=True
-            )
+            yield orders.of_file(orders.rng.choice(orders.files), mix, sleep_s=3.0, artifact=True)
 
 
 def images(orders: Orders) -> Iterator[Order]:
@@ -172,10 +169,7 @@ FULL = (
 )  # fmt: skip
 
 SLICE = (
-    Phase("none", "no fault", faults.nothing, everyday(40, Mix())),
-    Phase("workers", "kill -9 of a worker, every 2-5 s", faults.kill_workers, everyday(240, Mix()), rate=20),
-    Phase("flush", "FLUSHALL every 10 s", faults.flush, everyday(120, Mix()), rate=15, most_messages=None),
-    Phase("zombies", "a worker stopped beyond its lease", faults.zombies, lambda orders: itertools.islice(
-          for_zombies(orders), 48), rate=4, most_messages=None),
-)  # fmt: skip
-"""A minute of it, for every run of the tests."""
+    Phase("workers", "kill -9 of a worker, every 2-5 s", faults.kill_workers, everyday(200, Mix(steps=0.5)), rate=20),
+    Phase("flush", "FLUSHALL every 10 s", faults.flush, everyday(80, Mix()), rate=16, most_messages=None),
+)
+"""Half a minute of it, for every run of the tests."""

@@ -129,6 +129,7 @@ class Torture:
         if phase.tail:
             failures += self._idle(phase, healed)
         self._callbacks(entries)
+        callers.close()
         failures += self._gentle(phase)
         return self._verdict(phase, entries, messages, late, failures, time.monotonic() - begun)
 
