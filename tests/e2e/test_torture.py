@@ -38,6 +38,7 @@ def test_whatever_dies_nothing_is_lost_and_nothing_is_committed_twice(tmp_path: 
     assert [violation for verdict in verdicts for violation in verdict.violations] == [], table(verdicts)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_frozen_worker_changes_nothing_and_without_the_fence_the_judge_would_see_it(tmp_path: Path) -> None:
     try:

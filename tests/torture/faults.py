@@ -114,7 +114,7 @@ def five_times(scene: Scene) -> None:
 
 def zombies(scene: Scene) -> None:
     """A worker is stopped beyond its lease, another does its jobs, then it wakes up and goes on."""
-    for number in scene.pauses(0.5, 1):
+    for number in scene.pauses(2, 3):
         role = ("inference-1", "long")[number % 2]
         lease = LEASE_LONG_S if role == "long" else LEASE_S
         deadline = time.monotonic() + 15

@@ -38,14 +38,14 @@ def of_twenty_seconds(orders: Orders) -> Iterator[Order]:
 
 
 def for_zombies(orders: Orders) -> Iterator[Order]:
-    """Jobs of three seconds, with artifacts and webhooks: what a frozen worker still has in hand when it wakes up, and
+    """Jobs of four seconds, with artifacts and webhooks: what a frozen worker still has in hand when it wakes up, and
     another has begun."""
     mix = Mix(callback=1.0)
     for number in range(120):
         if number % 12 == 0:
             yield orders.steps(Mix(steps_of=(30, 30), step_s=0.1, callback=1.0))
         else:
-            yield orders.of_file(orders.rng.choice(orders.files), mix, sleep_s=3.0, artifact=True)
+            yield orders.of_file(orders.rng.choice(orders.files), mix, sleep_s=4.0, artifact=True)
 
 
 def images(orders: Orders) -> Iterator[Order]:
