@@ -130,17 +130,23 @@ def zombies(scene: Scene) -> None:
 
 
 def crash_points(scene: Scene) -> None:
-    """The process dies at each named step in turn."""
-    for point in POINTS:
-        armed = scene.system.arm(point)
-        deadline = time.monotonic() + 20
-        while armed.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        if armed.exists():
-            armed.unlink(missing_ok=True)
-        else:
-            scene.note(f"death {point}", time.time())
-        time.sleep(0.3)
+    """The process dies at each named step in turn; where nobody comes by, that step has another turn later."""
+    waiting = list(POINTS)
+    for _ in range(5):
+        waiting = [point for point in waiting if not _dies_at(scene, point, 8.0)]
+
+
+def _dies_at(scene: Scene, point: str, patience_s: float) -> bool:
+    """Arm a step, and wait for the process that comes by; whether one did."""
+    armed, deadline = scene.system.arm(point), time.monotonic() + patience_s
+    while armed.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    try:
+        armed.unlink()
+        return False
+    except FileNotFoundError:
+        scene.note(f"death {point}", time.time())
+        return True
 
 
 def fill_disk(scene: Scene) -> None:
@@ -304,14 +310,7 @@ def everything(scene: Scene) -> None:
 
 def _one_point(scene: Scene) -> None:
     """A process dies at one of the named steps."""
-    point = scene.rng.choice(POINTS)
-    armed, deadline = scene.system.arm(point), time.monotonic() + 5
-    while armed.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    if armed.exists():
-        armed.unlink(missing_ok=True)
-    else:
-        scene.note(f"death {point}", time.time())
+    _dies_at(scene, scene.rng.choice(POINTS), 5.0)
 
 
 def _once(fault: Fault) -> Fault:

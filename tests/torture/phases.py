@@ -20,12 +20,11 @@ def everyday(count: int, mix: Mix) -> Callable[[Orders], Iterator[Order]]:
 
 
 def poisoned(orders: Orders) -> Iterator[Order]:
-    """One poison among 31 good ones, and this four times."""
+    """One poison among 31 good ones."""
     mix = Mix(steps=0, train=0)
-    for _ in range(4):
-        some = [*orders.stream(31, mix), orders.poison(mix)]
-        orders.rng.shuffle(some)
-        yield from some
+    some = [*orders.stream(31, mix), orders.poison(mix)]
+    orders.rng.shuffle(some)
+    yield from some
 
 
 def of_twenty_seconds(orders: Orders) -> Iterator[Order]:
@@ -146,7 +145,7 @@ FULL = (
     # A frozen worker takes messages with it, as many as it has places; so does a dead one.
     Phase("zombies", "a worker stopped beyond its lease", faults.zombies, for_zombies, rate=4, most_messages=2.0,
           must=("SIGSTOP inference beyond its lease", "SIGSTOP long beyond its lease")),
-    Phase("points", "death at each named step", faults.crash_points, everyday(800, Mix(steps=2.5)), rate=18,
+    Phase("points", "death at each named step", faults.crash_points, everyday(800, Mix(steps=4)), rate=18,
           settle_s=240, must=DEATHS),
     Phase("database", "database away", faults.database_away, everyday(400, Mix()), rate=20),
     Phase("poison", "an input that kills its process", faults.nothing, poisoned, rate=10, settle_s=180,
