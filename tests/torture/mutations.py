@@ -34,7 +34,7 @@ def same_bytes(orders: Orders) -> Iterator[Order]:
 
 
 GUARDS: dict[str, Phase] = {
-    "fence": Phase("fence", "a worker stopped beyond its lease", faults.zombies, for_zombies, rate=4, settle_s=40,
+    "fence": Phase("fence", "a worker stopped beyond its lease", faults.zombies, for_zombies, rate=2, settle_s=40,
                    most_messages=None),
     "lease": Phase("lease", "a worker and its supervisor killed", kill_hosts,
                    everyday(250, Mix(steps=0, slow_s=(0.2, 0.5))), rate=15, settle_s=30),

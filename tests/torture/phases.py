@@ -40,7 +40,7 @@ def for_zombies(orders: Orders) -> Iterator[Order]:
     """Jobs of four seconds, with artifacts and webhooks: what a frozen worker still has in hand when it wakes up, and
     another has begun."""
     mix = Mix(callback=1.0)
-    for number in range(120):
+    for number in range(80):
         if number % 12 == 0:
             yield orders.steps(Mix(steps_of=(30, 30), step_s=0.1, callback=1.0))
         else:
@@ -143,7 +143,7 @@ FULL = (
     Phase("messages", "every message 5 times, unordered; visibility 2 s, jobs of 20 s", faults.five_times,
           of_twenty_seconds, most_messages=None, settle_s=240),
     # A frozen worker takes messages with it, as many as it has places; so does a dead one.
-    Phase("zombies", "a worker stopped beyond its lease", faults.zombies, for_zombies, rate=4, most_messages=2.0,
+    Phase("zombies", "a worker stopped beyond its lease", faults.zombies, for_zombies, rate=2, most_messages=2.0,
           must=("SIGSTOP inference beyond its lease", "SIGSTOP long beyond its lease")),
     Phase("points", "death at each named step", faults.crash_points, everyday(800, Mix(steps=4)), rate=18,
           settle_s=240, must=DEATHS),
