@@ -15,7 +15,7 @@ from tests.services.postgres import NoPostgres
 from tests.services.redis import NoRedis
 from tests.torture.judge import Held, judge
 from tests.torture.ledger import Ledger, Order
-from tests.torture.mutations import GUARDS, noticed
+from tests.torture.mutations import GUARDS, SETTINGS, noticed
 from tests.torture.phases import SLICE, for_zombies
 from tests.torture.report import table
 from tests.torture.runner import Torture
@@ -42,7 +42,7 @@ def test_whatever_dies_nothing_is_lost_and_nothing_is_committed_twice(tmp_path: 
 @pytest.mark.timeout(600)
 def test_a_frozen_worker_changes_nothing_and_without_the_fence_the_judge_would_see_it(tmp_path: Path) -> None:
     try:
-        torture = Torture(tmp_path, "sqlite", SEED, print)
+        torture = Torture(tmp_path, "sqlite", SEED, print, **SETTINGS["fence"])
     except NoRedis as missing:
         absent(str(missing))
         raise

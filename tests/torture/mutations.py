@@ -48,6 +48,9 @@ GUARDS: dict[str, Phase] = {
 """Guard -> the fault that it is there for."""
 
 
+SETTINGS: dict[str, dict[str, str]] = {"fence": {"WORKER_DEAD_S": "12"}}
+"""A frozen worker that counts as dead leaves suspects behind, which run alone and later than it sleeps. So it lives."""
+
 SORTS: dict[str, set[str]] = {
     "fence": {"fence", "doubled", "files"},
     "lease": {"lost"},
@@ -66,7 +69,7 @@ def noticed(guard: str, verdict: Verdict) -> bool:
 def mutate(folder: Path, seed: int, say: Callable[[str], None]) -> Iterator[tuple[str, Verdict, Verdict]]:
     """Each guard on a stack of its own: what the judge found with it, and then without it."""
     for guard, phase in GUARDS.items():
-        with Torture(folder / guard, "sqlite", seed, say) as torture:
+        with Torture(folder / guard, "sqlite", seed, say, **SETTINGS.get(guard, {})) as torture:
             sound = torture.run(replace(phase, name=f"with-{guard}", settle_s=120))
             torture.system.switch(guard, off=True)
             yield guard, sound, torture.run(replace(phase, name=f"without-{guard}"))
