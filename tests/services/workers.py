@@ -44,6 +44,7 @@ FAST = {
     "WEBHOOK_TIMEOUT_S": "2",
     "WEBHOOK_RESERVE_S": "5",
     "RETRY_BASE_S": "0.2",
+    "MAX_ATTEMPTS": "5",
     "DRAIN_S": "5",
     "TIMEOUT_GRACE_S": "1",
     "PUBLISH_PAUSE_S": "1",
