@@ -13,7 +13,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -118,11 +118,6 @@ def job_id(raw: bytes | str) -> str | None:
         return str(json.loads(raw)["headers"]["id"])
     except (ValueError, KeyError, TypeError):
         return None
-
-
-def job_ids(raw: Iterable[bytes]) -> list[str]:
-    """The job ids of messages found in a list."""
-    return [str(json.loads(one)["headers"]["id"]) for one in raw]
 
 
 def _envelope(body: str, headers: Mapping[str, Any], properties: Mapping[str, Any]) -> bytes:

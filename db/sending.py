@@ -76,20 +76,24 @@ def _marking(dialect: str) -> Update:
     )
 
 
+def _listed(jobs: Any) -> Any:
+    risen = jobs.c.priority + jobs.c.boost
+    return case((risen > 9, 9), else_=risen)
+
+
 _PATIENCE = case(*((_JOBS.c.send_count == n, float(2 ** (n - 1))) for n in range(1, 6)), else_=float(2**_LAST_BACKOFF))
-_LISTED = case((_JOBS.c.priority + _JOBS.c.boost > 9, 9), else_=_JOBS.c.priority + _JOBS.c.boost)
+_LISTED = _listed(_JOBS)
 """The priority of the list in which a job's message stands."""
 
 _POOL, _PRIORITY = bindparam("pool", type_=_JOBS.c.pool.type), bindparam("priority", type_=Integer())
 _HEAD = _JOBS.alias("head")
-_HEAD_LISTED = case((_HEAD.c.priority + _HEAD.c.boost > 9, 9), else_=_HEAD.c.priority + _HEAD.c.boost)
 _BY_ROW = (
     select(_HEAD.c.sent_at)
     .where(
         _HEAD.c.id == bindparam("head", type_=_JOBS.c.id.type),
         _HEAD.c.state == State.QUEUED.value,
         _HEAD.c.send_count == 1,
-        _HEAD_LISTED == _PRIORITY,
+        _listed(_HEAD) == _PRIORITY,
     )
     .scalar_subquery()
 )

@@ -19,7 +19,7 @@ from sqlalchemy import text
 
 from broker.dispatch import Dispatcher
 from broker.queues import redis_list, redis_lists
-from broker.wire import job_ids
+from broker.wire import job_id
 from db import callers, jobs, retention
 from db.records import Completion
 from jobs.settings import Settings
@@ -49,7 +49,7 @@ def sweeps(stack: Stack, **changes: Any) -> Sweeps:
 
 def waiting(client: redis.Redis) -> list[str]:
     """Ids in Redis, as they would be served."""
-    return [i for key in redis_lists("inference") for i in reversed(job_ids(client.lrange(key, 0, -1)))]
+    return [i for key in redis_lists("inference") for i in map(job_id, reversed(client.lrange(key, 0, -1)))]
 
 
 def data(stack: Stack, **more: Any) -> Any:
@@ -121,7 +121,7 @@ def test_what_waits_long_rises_into_the_next_list(stack: Stack, client: redis.Re
     (old,) = stack.submit(data(stack, priority=3))
     time.sleep(0.1)  # ten times the age at which it rises
     sweeps(stack, age_boost_s=0.01).boost()
-    assert job_ids(client.lrange(redis_list("inference", 9 - 4), 0, -1)) == [old]
+    assert [job_id(one) for one in client.lrange(redis_list("inference", 9 - 4), 0, -1)] == [old]
 
 
 def test_files_of_attempts_that_did_not_count_are_deleted(stack: Stack) -> None:

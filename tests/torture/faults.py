@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -314,20 +315,5 @@ def _one_point(scene: Scene) -> None:
 
 
 def _once(fault: Fault) -> Fault:
-    """The fault, injected once: its own loop ends after the first turn."""
-
-    def once(scene: Scene) -> None:
-        outer, pauses = scene.over, scene.pauses
-        turn = scene.rng.randrange(12)
-
-        def one(low: float, high: float, most: int | None = None, least: int = 0) -> Iterator[int]:
-            if not outer.wait(0.2):
-                yield turn
-
-        scene.pauses = one  # type: ignore[method-assign]
-        try:
-            fault(scene)
-        finally:
-            scene.pauses = pauses  # type: ignore[method-assign]
-
-    return once
+    """The fault, injected once, in any of its turns."""
+    return lambda scene: fault(replace(scene, turn=scene.rng.randrange(12)))

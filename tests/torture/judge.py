@@ -124,7 +124,7 @@ def _job(entry: Entry, job: Held | None) -> Iterator[Violation]:
     if not lost_or_kept(entry, job.state):
         yield Violation(LOST, entry.key, f"is {job.state} ({(job.error or {}).get('code')}), not {entry.order.ends}")
         return
-    ends = [data["state"] for _, sort, data in job.events if sort == "state" and data["state"] in _FINAL]
+    ends = [data["state"] for _, sort, data in job.events if sort == "state" and data["state"] in FINAL]
     if ends != [job.state]:
         yield Violation(DOUBLED, entry.key, f"its events tell the ends {ends}")
     last = max((number for number, sort, data in job.events if sort == "state"), default=0)
@@ -185,7 +185,7 @@ def _stored(entry: Entry, held: Mapping[str, Held], files: Path) -> Iterator[Vio
     job = held.get(entry.ids[0])
     folder = files / "jobs" / entry.ids[0]
     there = {path for path in folder.rglob("*") if path.is_file()} if folder.exists() else set()
-    if job is None or job.state not in _FINAL:
+    if job is None or job.state not in FINAL:
         return
     wanted = {folder / str(job.fence) / name: name for name in job.artifacts}
     for path, name in wanted.items():
@@ -204,7 +204,7 @@ def _calls(entries: Iterable[Entry], held: Mapping[str, Held], ledger: Ledger) -
     """At least one call for each job that asked for it, and none that says anything but how it ended."""
     for entry in entries:
         job = held.get(entry.ids[0]) if entry.ids else None
-        if job is None or job.state not in _FINAL:
+        if job is None or job.state not in FINAL:
             continue
         calls = ledger.calls.get(entry.ids[0], [])
         if job.callback and not calls:
@@ -229,7 +229,7 @@ def _json(value: Any) -> Any:
     return json.loads(value) if isinstance(value, str) else value
 
 
-_FINAL = frozenset({"succeeded", "failed", "cancelled"})
+FINAL = frozenset({"succeeded", "failed", "cancelled"})
 
 _UNORDERED = frozenset({"devices", "rows", "parent"})
 """Members of the toys' entries that say where they ran."""

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, bindparam, text
 
 from storage.files import Storage
 from tests.torture import faults
 from tests.torture.callers import Callers, Receiver
-from tests.torture.judge import DOUBLED, LOST, WRONG, Held, Violation, judge, read, strangers
+from tests.torture.judge import DOUBLED, FINAL, LOST, WRONG, Held, Violation, judge, read, strangers
 from tests.torture.ledger import Entry, Ledger
 from tests.torture.orders import Mix, Orders
 from tests.torture.phases import Phase, everyday
@@ -123,7 +123,7 @@ class Torture:
         harm.join()
         healed = time.time()
         tail = everyday(phase.tail, Mix(slow_s=(0.2,)))(orders)
-        entries += callers.submit(f"{phase.name}", tail, 20.0, first=len(entries))
+        entries += callers.submit(phase.name, tail, 20.0, first=len(entries))
         late = self._settle(entries, phase.settle_s)
         messages = (_pushes(self.system) - sent) / max(1, len(entries))
         if phase.tail:
@@ -183,13 +183,11 @@ class Torture:
             except Exception:
                 time.sleep(0.5)
                 continue
-            waiting = {one: entry for one, entry in waiting.items() if states.get(one) not in _FINAL}
+            waiting = {one: entry for one, entry in waiting.items() if states.get(one) not in FINAL}
             time.sleep(0.2)
         return [entry.key for entry in waiting.values()]
 
     def _states(self, ids: Sequence[str]) -> dict[str, str]:
-        from sqlalchemy import bindparam
-
         asked = text("SELECT id, state FROM jobs WHERE id IN :ids").bindparams(bindparam("ids", expanding=True))
         with self.engine.connect() as connection:
             return {
@@ -322,6 +320,3 @@ def _pushes(system: System) -> float:
             return int(stats.get("cmdstat_lpush", {}).get("calls", 0))
     except redis.RedisError:
         return float("nan")
-
-
-_FINAL = frozenset({"succeeded", "failed", "cancelled"})

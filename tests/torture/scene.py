@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import psutil
-from sqlalchemy import text
 
 from tests.torture.callers import Callers
 from tests.torture.ledger import Ledger
@@ -31,9 +30,18 @@ class Scene:
     over: threading.Event = field(default_factory=threading.Event)
     """Set when every order is in."""
 
+    slower_s: tuple[float, float] = (0.0, 0.0)
+    """Added to both ends of every pause."""
+
+    turn: int | None = None
+    """Where a fault is to be injected once: which of its turns."""
+
     def pauses(self, low: float, high: float, most: int | None = None, least: int = 0) -> Iterator[int]:
         """Wait between `low` and `high` seconds, and count, until it is over and `least` are done (or `most` are)."""
-        number = 0
+        if self.turn is not None:
+            yield self.turn
+            return
+        low, high, number = low + self.slower_s[0], high + self.slower_s[1], 0
         while most is None or number < most:
             self.over.wait(self.rng.uniform(low, high)) if number >= least else time.sleep(self.rng.uniform(low, high))
             if self.over.is_set() and number >= least:
@@ -57,36 +65,18 @@ class Scene:
 
 def busy(scene: Scene, role: str) -> bool:
     """Whether the worker of that role runs jobs now."""
-    pids = [process.pid for process in scene.system.roles[role].tree()]
-    engine = scene.system.engine()
-    try:
-        with engine.connect() as connection:
-            asked = text("SELECT w.pid FROM jobs j JOIN workers w ON w.id = j.worker_id WHERE j.state = 'running'")
-            return bool({row.pid for row in connection.execute(asked)} & set(pids))
-    finally:
-        engine.dispose()
+    at_work = "SELECT w.pid FROM jobs j JOIN workers w ON w.id = j.worker_id WHERE j.state = 'running'"
+    return not scene.system.asked(at_work).isdisjoint(process.pid for process in scene.system.roles[role].tree())
 
 
 def running(scene: Scene, kind: str) -> set[str]:
     """Ids of the jobs of a kind that run now."""
-    engine = scene.system.engine()
-    try:
-        with engine.connect() as connection:
-            asked = text("SELECT id FROM jobs WHERE state = 'running' AND kind = :kind")
-            return set(connection.execute(asked, {"kind": kind}).scalars())
-    finally:
-        engine.dispose()
+    return scene.system.asked("SELECT id FROM jobs WHERE state = 'running' AND kind = :kind", kind=kind)
 
 
 def unfinished(scene: Scene) -> bool:
     """Whether jobs wait or run."""
-    engine = scene.system.engine()
-    try:
-        with engine.connect() as connection:
-            asked = text("SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')")
-            return bool(connection.execute(asked).scalar_one())
-    finally:
-        engine.dispose()
+    return bool(scene.system.asked("SELECT id FROM jobs WHERE state IN ('queued', 'running') LIMIT 1"))
 
 
 def stop_outside_a_write(scene: Scene, tree: list[psutil.Process]) -> None:

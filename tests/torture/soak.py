@@ -7,6 +7,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -27,13 +28,7 @@ RATE = 10.0
 
 def gently(scene: Scene) -> None:
     """All faults at random, with time between them to grow old in."""
-    pauses = scene.pauses
-
-    def slower(low: float, high: float, most: int | None = None, least: int = 0) -> Iterator[int]:
-        return pauses(low + 8, high + 20, most, least)
-
-    scene.pauses = slower  # type: ignore[method-assign]
-    faults.everything(scene)
+    faults.everything(replace(scene, slower_s=(8.0, 20.0)))
 
 
 def soak(

@@ -15,10 +15,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event, text
 
 from db import schema
 from db.callers import create_token
@@ -181,7 +182,7 @@ class System:
             self._start(role)
         self._warden.start()
         deadline = time.monotonic() + 120
-        while not self.answers() or self._workers() < 3:
+        while not self.answers() or len(self.asked("SELECT id FROM workers WHERE gone_at IS NULL")) < 3:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"the stack did not start; see {self.logs}")
             time.sleep(0.2)
@@ -261,14 +262,12 @@ class System:
         except httpx.HTTPError:
             return False
 
-    def _workers(self) -> int:
-        from sqlalchemy import text
-
+    def asked(self, statement: str, **values: str) -> set[Any]:
+        """The first column of what the database answers, by a connection of its own."""
         engine = self.engine()
         try:
             with engine.connect() as connection:
-                asked = text("SELECT count(*) FROM workers WHERE gone_at IS NULL")
-                return int(connection.execute(asked).scalar_one())
+                return set(connection.execute(text(statement), values).scalars())
         finally:
             engine.dispose()
 

@@ -24,7 +24,7 @@ def test_a_message_carries_the_id_and_nothing_else_of_the_job() -> None:
     message = Message("0198", "diagnosis", "inference", 5)
     raw = wire.task_message(message, 12.5)
     assert wire.sent_at(raw) == 12.5
-    assert wire.job_ids([raw]) == ["0198"]
+    assert wire.job_id(raw) == "0198"
     assert wire.sent_at(b"not ours") is None
     assert wire.sent_at(b'{"headers": {"sent_at": "soon"}}') is None
 
