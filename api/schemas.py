@@ -178,6 +178,13 @@ class EntriesBody(Answer):
     jobs: list[EntryBody]
 
 
+class WorkerExit(Answer):
+    """How a worker process ended."""
+
+    reason: str
+    at: datetime
+
+
 class WorkerBody(Answer):
     """A live worker process."""
 
@@ -191,6 +198,9 @@ class WorkerBody(Answer):
     started_at: datetime
     heartbeat_at: datetime
     running: int = Field(description="Jobs that it holds.")
+    restarts: int = Field(description="How often its supervisor has had to start its place again.")
+    last_exit: WorkerExit | None = Field(description="How the process before it ended, where its supervisor saw that.")
+    queues: list[str] = Field(description="The queues that it takes jobs from; empty for a worker of before 0.2.")
     jobs: list[UUID] = Field(description="Those of them that the caller may see.")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Response, jsonify
 
 from api import auth
@@ -39,8 +41,16 @@ def listing() -> Response:
                 "started_at": moment(worker.started_at),
                 "heartbeat_at": moment(worker.heartbeat_at),
                 "running": len(worker.running),
+                "restarts": worker.facts.get("restarts", 0),
+                "last_exit": _ended(worker.facts.get("last_exit")),
+                "queues": worker.facts.get("queues", []),
                 "jobs": [job_id for job_id in worker.running if job_id in shown],
             }
             for worker in live
         ]
     )
+
+
+def _ended(told: dict[str, Any] | None) -> dict[str, Any] | None:
+    """How the process before this one ended."""
+    return None if told is None else {"reason": told["reason"], "at": moment(told["at"])}

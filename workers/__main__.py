@@ -1,5 +1,5 @@
 """`python -m workers --pool inference --devices auto`: a supervisor with one inference worker per device, or with one
-long worker that holds them all.
+long worker that holds all GPUs.
 
 `--device cpu` runs one worker in this very process instead.
 """
@@ -12,7 +12,7 @@ import socket
 import sys
 
 from jobs.ids import new_id
-from workers.devices import expand
+from workers.devices import expand, grouped
 from workers.starting import clean_path, die_with_parent, read_settings, set_up_logging
 
 
@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         from workers.supervisor import Supervisor
 
         found = expand(options.devices)
-        return Supervisor(settings, options.pool, [",".join(found)] if options.pool == "long" else found).run()
+        return Supervisor(settings, options.pool, grouped(found) if options.pool == "long" else found).run()
     die_with_parent()
     worker_id = options.worker_id or f"{socket.gethostname()}:{options.pool}:{new_id()[-6:]}"
     if options.pool == "long":
@@ -46,8 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m workers", description="Run jobs of one pool.")
     parser.add_argument("--pool", choices=("inference", "long"), default="inference")
-    parser.add_argument("--devices", default="auto", help="auto, cpu or a list such as 0,1")
-    parser.add_argument("--device", help="run one worker in this process, for cpu, cuda:0 or cuda:0,cuda:1")
+    parser.add_argument("--devices", default="auto", help="auto, cpu, cpu:N or a list such as 0,1 or MIG-...")
+    parser.add_argument("--device", help="run one worker in this process, for cpu, cuda:0, MIG-... or cuda:0,cuda:1")
     parser.add_argument("--worker-id", help="the name of this start of the worker; the supervisor gives one")
     return parser
 

@@ -36,6 +36,7 @@ from workers.flower import Flower
 from workers.hands import Hands
 from workers.line import Line, Plant
 from workers.loading import Models
+from workers.place import history
 from workers.receiving import KindTask, Place, answer_revoke
 from workers.starting import register_shipped
 from workers.taker import Taker
@@ -190,4 +191,4 @@ def hand_count(settings: Settings) -> int:
 def _facts(known: dict[str, Kind], node: str) -> dict[str, Any]:
     from workers.provenance import code_version
 
-    return {"kinds": sorted(known), "code_version": code_version(), "node": node}
+    return {"kinds": sorted(known), "code_version": code_version(), "node": node, **history()}

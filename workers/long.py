@@ -32,6 +32,7 @@ from workers.flower import Flower
 from workers.longapp import LongApp
 from workers.longrequest import LongRequest
 from workers.longtask import DEVICE, NODE, WORKER_ID, alive_file
+from workers.place import history
 from workers.provenance import code_version
 from workers.receiving import answer_revoke
 from workers.starting import register_shipped
@@ -57,7 +58,7 @@ class LongWorker:
         # billiard starts its child by `python -c`, which would put the working directory first on the path.
         os.environ["PYTHONSAFEPATH"] = "1"
         known = sorted(kind.name for kind in kinds().values() if kind.pool == "long" and kind.runner)
-        facts = {"kinds": known, "code_version": code_version(), "node": self.node}
+        facts = {"kinds": known, "code_version": code_version(), "node": self.node, **history()}
         self.worker = workers.Worker(worker_id, socket.gethostname(), os.getpid(), "long", device, facts)
 
     def run(self) -> int:

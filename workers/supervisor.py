@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from jobs.ids import new_id
 from jobs.settings import Settings
 from workers.devices import environment
+from workers.place import EXIT_STUCK, Place, words
 from workers.starting import SUPERVISED, child_environment
 
 log = logging.getLogger("medjobs.workers")
@@ -28,9 +29,6 @@ PAUSE_S = 0.5
 STOP_S = 10.0
 """Time to end once the drain is over; and once killed, which only the kernel can put off."""
 
-EXIT_STUCK = 75
-"""See workers/watchdog.py, which this module must not import."""
-
 
 @dataclass
 class Child:
@@ -40,7 +38,7 @@ class Child:
     device: str
     """Its device, or several with commas between them."""
 
-    index: int
+    place: Place
     worker_id: str = ""
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
@@ -54,7 +52,12 @@ class Supervisor:
     def __init__(self, settings: Settings, pool: str, devices: list[str]) -> None:
         """One child for each entry of `devices`."""
         self._settings = settings
-        self._children = [Child(pool, device, index) for index, device in enumerate(devices)]
+        self._host = socket.gethostname()
+        names = [f"{self._host}:{pool}:{index}" for index, _ in enumerate(devices)]
+        self._children = [
+            Child(pool, device, Place(settings, name, pool, device))
+            for name, device in zip(names, devices, strict=True)
+        ]
         self._base = {**child_environment(os.environ), SUPERVISED: "1"}
         self._stopping = threading.Event()
 
@@ -73,9 +76,12 @@ class Supervisor:
         if child.process is None:
             if time.monotonic() >= child.due_at:
                 self._start(child)
+            elif child.pause_s > PAUSE_S:
+                child.place.show(self._host)
             return
         status = child.process.poll()
         if status is None:
+            self._watch(child)
             return
         if status == 0:
             log.info("worker %s has drained and stopped, as it was told", child.worker_id)
@@ -83,18 +89,27 @@ class Supervisor:
             return
         child.process, child.due_at = None, time.monotonic()
         lived = child.due_at - child.started_at
-        log.warning("worker %s ended with status %d after %.0f s; another starts", child.worker_id, status, lived)
+        child.place.died(status, lived)
+        log.warning("worker %s: %s after %.0f s; another starts", child.worker_id, words(status), lived)
         if status != EXIT_STUCK:
             # The growing pause is for what cannot start: what is killed at work is missed at work.
             grown_s = min(self._settings.restart_cap_s, child.pause_s * 2)
             child.pause_s = PAUSE_S if self._bury(child) > self._settings.settled_s else grown_s
             child.due_at += child.pause_s
 
+    def _watch(self, child: Child) -> None:
+        """One that could not start is shown as such until the next has lived for a while."""
+        if time.monotonic() - child.started_at > self._settings.settled_s:
+            child.place.hide()
+        elif child.pause_s > PAUSE_S:
+            child.place.show(self._host)
+
     def _start(self, child: Child) -> None:
-        child.worker_id = f"{socket.gethostname()}:{child.pool}:{child.index}:{new_id()[-6:]}"
+        child.worker_id = f"{child.place.name}:{new_id()[-6:]}"
         command = [sys.executable, "-P", "-m", "workers", "--pool", child.pool, "--device", child.device]
         command += ["--worker-id", child.worker_id]
-        child.process = subprocess.Popen(command, env=environment(child.device, self._base), cwd=self._settings.home)
+        base = {**self._base, **child.place.environment()}
+        child.process = subprocess.Popen(command, env=environment(child.device, base), cwd=self._settings.home)
         child.started_at = time.monotonic()
 
     def _bury(self, child: Child) -> float:
@@ -120,6 +135,8 @@ class Supervisor:
         running = [child.process for child in self._children if child.process is not None]
         for process in running:
             process.terminate()
+        for child in self._children:
+            child.place.hide()
         until = time.monotonic() + self._settings.drain_s + STOP_S
         for process in running:
             try:

@@ -139,10 +139,13 @@ def workers(raw: bool) -> None:
         screen.as_json(found)
         return
     rows = [_worker(worker) for worker in found["workers"]]
-    drawn = screen.table(
-        ("worker", "pool", "device", "pid", "memory", "running"), rows, right=("pid", "memory", "running")
-    )
+    columns = ("worker", "pool", "device", "state", "pid", "memory", "running", "restarts")
+    drawn = screen.table(columns, rows, right=("pid", "memory", "running", "restarts"))
     screen.console().print(drawn if rows else "No live worker. Start one with `medjobs worker`, or `medjobs up`.")
+    for worker in found["workers"]:
+        if worker.get("last_exit"):
+            ended = worker["last_exit"]
+            screen.entry(f"{worker['id']}: ", f"before it, {ended['reason']}, {screen.clock(ended['at'])}")
 
 
 def _worker(worker: dict[str, Any]) -> tuple[object, ...]:
@@ -150,4 +153,7 @@ def _worker(worker: dict[str, Any]) -> tuple[object, ...]:
 
     memory = (worker["memory"] or {}).get("rss")
     size = "" if memory is None else screen.size(memory)
-    return worker["id"], worker["pool"], worker["device"], worker["pid"], size, worker["running"]
+    return (
+        worker["id"], worker["pool"], worker["device"], worker["state"], worker["pid"], size, worker["running"],
+        worker.get("restarts") or "",
+    )  # fmt: skip

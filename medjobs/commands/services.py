@@ -12,9 +12,9 @@ from medjobs.failing import Trouble
 
 @click.command()
 @click.option("--pool", type=click.Choice(["inference", "long"]), default="inference", show_default=True, help="Sort.")
-@click.option("--devices", default="auto", show_default=True, help="auto, cpu, or GPU numbers such as 0,1.")
+@click.option("--devices", default="auto", show_default=True, help="auto, cpu, cpu:N, or GPUs such as 0,1 or MIG-... .")
 def worker(pool: str, devices: str) -> None:
-    """Start an inference worker per device, or one long worker for all, in the foreground; SIGTERM drains them."""
+    """Start an inference worker per device, or one long worker for all GPUs, in the foreground; SIGTERM drains them."""
     _become("workers", "--pool", pool, "--devices", devices)
 
 

@@ -19,7 +19,7 @@ from medjobs.failing import USAGE, Trouble
 @click.command()
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="API port; 0: a free one.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address that the API listens on.")
-@click.option("--devices", default="auto", show_default=True, help="auto, cpu, or GPU numbers such as 0,1.")
+@click.option("--devices", default="auto", show_default=True, help="auto, cpu, cpu:N, or GPUs such as 0,1 or MIG-... .")
 @click.option("--flower-port", type=click.IntRange(0, 65535), help="Flower's port.  [default: 5555, else a free one]")
 def up(port: int, host: str, devices: str, flower_port: int | None) -> int:
     """Start the whole stack here, in the foreground: Redis, API, workers, keeper and Flower.

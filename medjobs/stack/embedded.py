@@ -44,7 +44,7 @@ class Options:
     """None: 5555 or, where that is taken, a free one."""
 
     inference: tuple[str, ...] = ("cpu",)
-    """The `--devices` of each inference supervisor: ("0,1",) is one that keeps a worker on each of two GPUs."""
+    """The `--devices` of each inference supervisor, expanded: ("cuda:0,cuda:1",) keeps a worker on each of two GPUs."""
 
     long: str = "cpu"
     """Device of the long-job worker."""
@@ -214,7 +214,7 @@ class Stack:
                 group = os.getpgid(worker["pid"])
             except ProcessLookupError:
                 continue
-            if group in groups:
+            if group in groups and worker["state"] != "restarting":  # a place whose process cannot start is no worker
                 found.append({**worker, "child": groups[group]})
         return found
 

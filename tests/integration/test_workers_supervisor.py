@@ -14,6 +14,7 @@ from db import workers
 from db.engine import Database
 from jobs.settings import Settings
 from workers import supervisor
+from workers.place import history
 from workers.supervisor import PAUSE_S, Child, Supervisor
 
 SETTLED_S = 0.8
@@ -86,3 +87,42 @@ def test_a_child_that_does_not_hear_sigterm_is_killed_once_its_drain_is_over(
     assert child.process.poll() == -9
     assert 1.5 <= time.monotonic() - began < 5
     child.process.stdout.close()
+
+
+def test_a_place_that_cannot_start_is_shown_with_its_reason_until_it_can(watched: Supervisor, db: Database) -> None:
+    """Given processes that die at once, then the live workers show the place as restarting, how often and why; and no
+    more once a process has settled."""
+    child = dies(watched, db, None)
+    for _ in range(2):
+        child.due_at = time.monotonic() + 60
+        watched._look_after(child)
+    (shown,) = workers.live(db, 20)
+    assert (shown.state, shown.device, shown.facts["restarts"]) == ("restarting", "cpu", 1)
+    assert shown.facts["last_exit"]["reason"].startswith("killed by SIGKILL (9)")
+    child.process = subprocess.Popen(["sleep", "60"])
+    child.started_at = time.monotonic()
+    watched._look_after(child)
+    assert [one.state for one in workers.live(db, 20)] == ["restarting"]
+    time.sleep(SETTLED_S + 0.05)
+    watched._look_after(child)
+    assert workers.live(db, 20) == []
+    child.process.kill()
+    child.process.wait()
+
+
+def test_the_next_process_is_told_what_became_of_the_last(watched: Supervisor, db: Database) -> None:
+    """Given a place whose process was killed twice, when the next starts, then its environment says so."""
+    for _ in range(2):
+        child = dies(watched, db, None)
+    told = history(child.place.environment())
+    assert told["restarts"] == 2
+    assert told["last_exit"]["reason"].startswith("killed by SIGKILL (9)")
+
+
+def test_a_place_is_looked_after_while_its_database_is_away(watched: Supervisor, db: Database) -> None:
+    child = dies(watched, db, None)
+    away = watched._settings.model_copy(update={"database_url": "sqlite:////nowhere/medjobs.db"})
+    child.place._settings = away
+    child.due_at = time.monotonic() + 60
+    watched._look_after(child)
+    assert workers.live(db, 20) == []

@@ -24,7 +24,53 @@ def test_auto_is_every_visible_gpu_else_the_processor(monkeypatch: pytest.Monkey
     assert devices.expand("auto") == ["cpu"]
 
 
-@pytest.mark.parametrize("text", ["gpu", "", "0,x", "-1"])
+LISTED = """\
+GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-5d5ba0d6-7bb5-4dc3-9b1b-0dd0e5b1a0a1)
+GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-5d5ba0d6-d33d-2b2c-524d-9e3d8d2b8a77)
+  MIG 1g.5gb      Device  0: (UUID: MIG-c6d4f1ef-42e4-5de3-91c7-45d71c87eb3f)
+  MIG 3g.20gb     Device  1: (UUID: MIG-cba663e8-9bed-5b25-b243-5985ef7c9beb)
+GPU 2: Tesla T4 (UUID: GPU-aaaaaaaa-0000-1111-2222-333344445555)
+"""
+"""The form of `nvidia-smi -L`, as NVIDIA's MIG user guide prints it, for a GPU cut into slices between two whole ones."""
+
+
+def nvidia_smi(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver that lists `text`."""
+    (folder / "nvidia-smi").write_text(f"#!/bin/sh\ncat <<'END'\n{text}END\n")
+    (folder / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+def test_auto_takes_each_slice_of_a_gpu_that_is_cut_and_each_whole_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a driver that lists two slices on GPU 1, then four processes start, none of them on GPU 1 as a whole."""
+    nvidia_smi(tmp_path, LISTED, monkeypatch)
+    slices = ["MIG-c6d4f1ef-42e4-5de3-91c7-45d71c87eb3f", "MIG-cba663e8-9bed-5b25-b243-5985ef7c9beb"]
+    assert devices.expand("auto") == ["cuda:0", *slices, "cuda:2"]
+    assert devices.environment(slices[1], {})["CUDA_VISIBLE_DEVICES"] == slices[1]
+    assert devices.inside(slices[1]) == ("cuda:0",)
+
+
+@pytest.mark.parametrize("text", ["No devices found.\n", ""])
+def test_auto_is_the_processor_where_the_driver_lists_nothing(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nvidia_smi(tmp_path, text, monkeypatch)
+    assert devices.expand("auto") == ["cpu"]
+
+
+def test_the_processor_may_run_several_processes_and_uuids_are_devices() -> None:
+    assert devices.expand("cpu:3") == ["cpu", "cpu", "cpu"]
+    assert devices.expand("cpu,cpu") == ["cpu", "cpu"]
+    assert devices.expand("0,GPU-1f2e,MIG-GPU-1f2e/1/0,cpu:2") == [
+        "cuda:0", "GPU-1f2e", "MIG-GPU-1f2e/1/0", "cpu", "cpu",
+    ]  # fmt: skip
+    assert devices.environment("GPU-1f2e", {"CUDA_VISIBLE_DEVICES": "7"})["CUDA_VISIBLE_DEVICES"] == "GPU-1f2e"
+
+
+@pytest.mark.parametrize("text", ["gpu", "", "0,x", "-1", "cpu:0", "cpu:65", "GPU-", "MIG-a b", "0,GPU-1;rm"])
 def test_anything_else_is_refused_with_the_choices(text: str) -> None:
     with pytest.raises(ValueError, match="auto, cpu or a list"):
         devices.expand(text)
