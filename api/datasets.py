@@ -24,6 +24,7 @@ from db.records import NewJob
 from db.refusals import DataSetExists, DataSetInUse, Refusal
 from jobs.datasets import KIND
 from jobs.ids import new_id
+from jobs.needs import queue_for
 
 routes = Routes("datasets", __name__, url_prefix="/v1")
 
@@ -99,6 +100,7 @@ def _accept(body: NewDataset) -> Accepted:
         caller_id=auth.current().id,
         kind=kind.name,
         pool=kind.pool,
+        queue=queue_for(kind.device, kind.memory_bytes),
         inputs=list(body.files),
         digests=list(inputs.digests),
         params=params,

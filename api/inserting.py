@@ -84,7 +84,9 @@ def _commit(accepted: Sequence[Accepted]) -> list[str]:
 def announce(made: Sequence[NewJob]) -> None:
     """Tell workers and metrics of jobs that are committed."""
     here = services()
-    here.outgoing.send([Message(job.id, job.kind, job.pool, job.priority) for job in made if job.run_at is None])
+    here.outgoing.send(
+        [Message(job.id, job.kind, job.pool, job.priority, job.queue) for job in made if job.run_at is None]
+    )
     for kind, count in Counter(job.kind for job in made).items():
         here.metrics.submitted(kind, count)
 

@@ -95,6 +95,7 @@ def _copy(job: JobView, caller_id: int) -> NewJob:
         caller_id=caller_id,
         kind=job.kind,
         pool=job.pool,
+        queue=job.queue,
         model_name=job.model_name,
         model_version=job.model_version,
         inputs=job.inputs,

@@ -200,7 +200,7 @@ class WorkerBody(Answer):
     running: int = Field(description="Jobs that it holds.")
     restarts: int = Field(description="How often its supervisor has had to start its place again.")
     last_exit: WorkerExit | None = Field(description="How the process before it ended, where its supervisor saw that.")
-    queues: list[str] = Field(description="The queues that it takes jobs from; empty for a worker of before 0.2.")
+    queues: list[str] = Field(description="The queues of its pool that it takes jobs from.")
     jobs: list[UUID] = Field(description="Those of them that the caller may see.")
 
 

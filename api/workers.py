@@ -43,7 +43,7 @@ def listing() -> Response:
                 "running": len(worker.running),
                 "restarts": worker.facts.get("restarts", 0),
                 "last_exit": _ended(worker.facts.get("last_exit")),
-                "queues": worker.facts.get("queues", []),
+                "queues": rows.queues(worker),
                 "jobs": [job_id for job_id in worker.running if job_id in shown],
             }
             for worker in live

@@ -8,6 +8,7 @@ from celery import Celery
 from kombu.entity import Exchange, Queue
 
 from broker.queues import POOLS, PRIORITIES, queue
+from jobs.needs import all_queues
 from jobs.settings import Settings
 
 
@@ -27,8 +28,8 @@ def _queue(name: str) -> Queue:
 def _messages() -> dict[str, Any]:
     """What a message is, and where it goes."""
     return {
-        # Two queues, one per sort of worker; a name that nobody consumes is a mistake, so none is made on the fly.
-        "task_queues": [_queue(queue(pool)) for pool in POOLS],
+        # The queues of each sort of worker; a name that nobody consumes is a mistake, so none is made on the fly.
+        "task_queues": [_queue(queue(pool, need)) for pool in POOLS for need in all_queues()],
         "task_default_queue": queue("inference"),
         "task_create_missing_queues": False,
         # JSON only: a pickle from whoever reaches Redis would run code in the worker.

@@ -48,7 +48,7 @@ class Dispatcher:
         moment = time.time()
         with self._client.pipeline(transaction=False) as pipe:
             for message in messages:
-                key = redis_list(message.pool, wire_priority(message.priority))
+                key = redis_list(message.pool, wire_priority(message.priority), message.queue)
                 pipe.lpush(key, task_message(message, moment))
             pipe.publish(self._topic, events_message([sent_event(one) for one in messages], origin()))
             answers = pipe.execute(raise_on_error=False)

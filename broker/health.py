@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from broker.connection import connect
 from broker.queues import redis_lists
 from broker.wire import job_id, sent_at
+from jobs.needs import ANY
 from jobs.settings import Settings
 
 
@@ -30,15 +31,15 @@ def ping(settings: Settings) -> str:
         client.close()
 
 
-def heads(settings: Settings, pool: str) -> list[Head]:
-    """The head of each priority list of a pool, the most urgent first; index i is our priority 9 - i.
+def heads(settings: Settings, pool: str, need: str = ANY) -> list[Head]:
+    """The head of each priority list of a queue, the most urgent first; index i is our priority 9 - i.
 
     Raises `redis.RedisError` or `OSError` when Redis does not answer.
     """
     client = connect(settings.redis, settings.publish_timeout_s)
     try:
         with client.pipeline(transaction=False) as pipe:
-            for key in redis_lists(pool):
+            for key in redis_lists(pool, need):
                 pipe.llen(key)
                 pipe.lindex(key, -1)
             answers = pipe.execute()

@@ -63,7 +63,7 @@ def task_message(message: Message, sent_at: float) -> bytes:
         "correlation_id": message.id,
         "reply_to": "",
         "delivery_mode": 1,
-        "delivery_info": {"exchange": "", "routing_key": queue(message.pool)},
+        "delivery_info": {"exchange": "", "routing_key": queue(message.pool, message.queue)},
         "priority": wire_priority(message.priority),
     }
     return _envelope(body, headers, properties)
@@ -86,7 +86,8 @@ def event(kind: str, job_id: str, hostname: str, **fields: Any) -> Event:
 
 def sent_event(message: Message) -> Event:
     """`task-sent`: makes a queued job visible before a worker has it."""
-    fields = {"name": task_name(message.kind), "queue": queue(message.pool), "routing_key": queue(message.pool)}
+    name = queue(message.pool, message.queue)
+    fields = {"name": task_name(message.kind), "queue": name, "routing_key": name}
     arguments = {"args": f"('{message.id}',)", "kwargs": "{}", "root_id": message.id, "parent_id": None}
     return event(
         "task-sent", message.id, origin(), **fields, **arguments, retries=0, eta=None, expires=None, exchange=""

@@ -31,8 +31,16 @@ from jobs.states import Outcome, State
 _WORKERS = cast(Table, WorkerRow.__table__)
 
 
-def claim(db: Database, job_ids: Sequence[str], worker_id: str, lease_s: float, pool: str) -> list[Claim]:
-    """Take the jobs among `job_ids` that are queued, due and of this pool; each goes to one worker only.
+def claim(
+    db: Database,
+    job_ids: Sequence[str],
+    worker_id: str,
+    lease_s: float,
+    pool: str,
+    served: Sequence[str] | None = None,
+) -> list[Claim]:
+    """Take the jobs among `job_ids` that are queued, due, of this pool and in one of its queues `served` (None: any).
+    Each goes to one worker only.
 
     In the order of `job_ids`. Locked rows are waited for, in the order of ids. A claim whose commit was cut off is not
     repeated as ours: its lease runs out uncharged.
@@ -40,9 +48,11 @@ def claim(db: Database, job_ids: Sequence[str], worker_id: str, lease_s: float, 
     if not job_ids:
         return []
     asked = {"asked": ids(job_ids), "claimed_by": clean(worker_id), "lease_s": lease_s, "of_pool": pool}
+    if served is not None:
+        asked["served"] = list(served)
 
     def work(connection: Connection) -> list[Claim]:
-        claims = [_claimed(row) for row in connection.execute(moves.claiming(db.dialect), asked)]
+        claims = [_claimed(row) for row in connection.execute(moves.claiming(db.dialect, served is not None), asked)]
         if claims:
             moves.begin_attempts(connection, worker_id, claims)
         return claims
@@ -186,7 +196,9 @@ def _completed_before(connection: Connection, refused: Sequence[Move]) -> set[st
 
 
 def _going_back(job: Any, item: Release, max_attempts: int) -> Move:
-    move = Move(job.id, job.fence, State.RUNNING, State.QUEUED, item.outcome, item.error, delay_s=item.delay_s)
+    move = Move(
+        job.id, job.fence, State.RUNNING, State.QUEUED, item.outcome, item.error, delay_s=item.delay_s, queue=item.queue
+    )
     if job.cancel_requested_at is not None:
         return move._replace(to=State.CANCELLED, outcome=Outcome.CANCELLED)
     if not item.charge:

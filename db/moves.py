@@ -57,6 +57,9 @@ class Move(NamedTuple):
     delay_s: float = 0.0
     failures: int = 0
     crashes: int = 0
+    queue: str | None = None
+    """Where it waits from now on; None: where it did."""
+
     result: str | None = None
     """JSON text."""
 
@@ -68,7 +71,7 @@ def _moving(dialect: str) -> Update:
     """Where state and fence are as expected: the new state, and no worker and no lease any more."""
     moves = relation(
         dialect, "moves", id=Text(), fence=BigInteger(), source=Text(), to=Text(), error=Text(), delay_s=Float(53),
-        failures=Integer(), crashes=Integer(),
+        failures=Integer(), crashes=Integer(), queue=Text(),
     )  # fmt: skip
     asked = (JOBS.c.id == moves.c.id, JOBS.c.fence == moves.c.fence, JOBS.c.state == moves.c.source)
     # Rows are locked in the order of their ids, so that two batches cannot wait for each other.
@@ -92,6 +95,7 @@ def _moving(dialect: str) -> Update:
             error=case((held.c.to == State.FAILED.value, held.c.error), else_=null()),
             failures=JOBS.c.failures + held.c.failures,
             crashes=JOBS.c.crashes + held.c.crashes,
+            queue=func.coalesce(held.c.queue, JOBS.c.queue),
             finished_at=case((requeued, null()), else_=now()),
             run_at=case((requeued & (held.c.delay_s > 0), now() + held.c.delay_s), else_=JOBS.c.run_at),
             sent_at=case((requeued, null()), else_=JOBS.c.sent_at),
@@ -138,8 +142,9 @@ _ADDING_ARTIFACTS = insert(_ARTIFACTS)
 
 
 @cache
-def claiming(dialect: str) -> Update:
-    """Ids bound as `asked` that are queued, due and of the pool: running, under a higher fence."""
+def claiming(dialect: str, narrowed: bool = False) -> Update:
+    """Ids bound as `asked` that are queued, due and of the pool: running, under a higher fence. `narrowed`: and wait in
+    one of the queues bound as `served`."""
     asked = relation(dialect, "asked", id=Text())
     ready = (
         select(JOBS.c.id)
@@ -148,6 +153,7 @@ def claiming(dialect: str) -> Update:
             JOBS.c.state == State.QUEUED.value,
             JOBS.c.pool == bindparam("of_pool", type_=Text),
             func.coalesce(JOBS.c.run_at, 0.0) <= now(),
+            *([JOBS.c.queue.in_(bindparam("served", expanding=True))] if narrowed else []),
         )
         .order_by(JOBS.c.id)
         .with_for_update(of=JOBS)
@@ -234,6 +240,7 @@ def _as_row(move: Move) -> dict[str, Any]:
     return {
         "id": move.id, "fence": move.fence, "source": move.source.value, "to": move.to.value,
         "error": _json(move.error), "delay_s": move.delay_s, "failures": move.failures, "crashes": move.crashes,
+        "queue": move.queue,
     }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ class NewJob:
     caller_id: int
     kind: str
     pool: str
+    queue: str = "any"
     model_name: str | None = None
     model_version: int | None = None
     inputs: list[Any] = field(default_factory=list)
@@ -126,6 +127,8 @@ class Release(NamedTuple):
     delay_s: float = 0.0
     error: dict[str, Any] | None = None
     charge: bool = True
+    queue: str | None = None
+    """Where it waits from now on; None: where it did."""
 
 
 class CancelResult(NamedTuple):
@@ -165,6 +168,7 @@ class JobView:
     submitted_by: str
     kind: str
     pool: str
+    queue: str
     state: State
     priority: int
     model_name: str | None

@@ -22,10 +22,10 @@ _LAST_BACKOFF = 5
 
 
 def _effective(row: Any) -> Message:
-    return Message(row.id, row.kind, row.pool, min(9, row.priority + row.boost))
+    return Message(row.id, row.kind, row.pool, min(9, row.priority + row.boost), row.queue)
 
 
-_COLUMNS = (_JOBS.c.id, _JOBS.c.kind, _JOBS.c.pool, _JOBS.c.priority, _JOBS.c.boost)
+_COLUMNS = (_JOBS.c.id, _JOBS.c.kind, _JOBS.c.pool, _JOBS.c.priority, _JOBS.c.boost, _JOBS.c.queue)
 _DUE = and_(_JOBS.c.state == State.QUEUED.value, func.coalesce(_JOBS.c.run_at, 0.0) <= now())
 _FRESH_S = bindparam("fresh_s", type_=Float(53))
 _NOT_FRESH = or_(
@@ -101,12 +101,14 @@ _BY_ROW = (
 
 _STAMP = func.coalesce(_BY_ROW, bindparam("before", type_=Float(53)))
 _BEFORE = case((now() > _STAMP, _STAMP), else_=now())
+_QUEUE = bindparam("queue", type_=_JOBS.c.queue.type)
 _RESEND_S = bindparam("resend_s", type_=Float(53))
 _LOST = (
     select(*_COLUMNS)
     .where(
         _DUE,
         _JOBS.c.pool == _POOL,
+        func.coalesce(_QUEUE, _JOBS.c.queue) == _JOBS.c.queue,
         # Sent in the future: the database's clock was set back, and nothing can be said of the message.
         or_(_JOBS.c.sent_at < _BEFORE - _RESEND_S * _PATIENCE, _JOBS.c.sent_at > now() + _RESEND_S),
         func.coalesce(_PRIORITY, _LISTED) == _LISTED,
@@ -125,15 +127,20 @@ def lost(
     resend_s: float = 10.0,
     limit: int = 20_000,
     priority: int | None = None,
+    queue: str | None = None,
 ) -> list[Message]:
     """Queued jobs whose message must be gone: sent more than `resend_s` before the oldest that still waits in the list
-    of `priority` (None: any list; before now). The wait doubles with each sending, 32-fold at most.
+    of `queue` (None: any) and `priority` (None: any list; before now). The wait doubles with each sending, 32-fold at
+    most.
 
     `head` is the job of that oldest message, and its row says when it was sent. Only where it was sent more than once
     `before` counts, the message's own stamp (None: the list is empty): a sender's clock may be wrong, so a stamp of the
     future is taken for now.
     """
-    asked = {"pool": pool, "before": before, "head": head, "resend_s": resend_s, "most": limit, "priority": priority}
+    asked = {
+        "pool": pool, "queue": queue, "priority": priority, "before": before, "head": head, "resend_s": resend_s,
+        "most": limit,
+    }  # fmt: skip
     return [_effective(row) for row in db.query(lambda c: c.execute(_LOST, asked).all())]
 
 

@@ -188,10 +188,11 @@ def _write(connection: Connection, fresh: Sequence[NewJob]) -> None:
 
 def _as_row(job: NewJob) -> dict[str, Any]:
     return {
-        "id": job.id, "caller_id": job.caller_id, "kind": job.kind, "pool": job.pool, "priority": job.priority,
-        "model_name": job.model_name, "model_version": job.model_version, "inputs": job.inputs, "params": job.params,
-        "labels": clean_deep(job.labels), "seed": job.seed, "timeout_s": job.timeout_s, "run_at": job.run_at,
-        "callback_url": job.callback_url, "rerun_of": job.rerun_of, "pins": job.pins,
+        "id": job.id, "caller_id": job.caller_id, "kind": job.kind, "pool": job.pool, "queue": job.queue,
+        "priority": job.priority, "model_name": job.model_name, "model_version": job.model_version,
+        "inputs": job.inputs, "params": job.params, "labels": clean_deep(job.labels), "seed": job.seed,
+        "timeout_s": job.timeout_s, "run_at": job.run_at, "callback_url": job.callback_url, "rerun_of": job.rerun_of,
+        "pins": job.pins,
     }  # fmt: skip
 
 

@@ -81,6 +81,14 @@ def live(db: Database, dead_s: float) -> list[Worker]:
     return [Worker(**row._mapping) for row in rows]
 
 
+def queues(worker: Worker) -> list[str]:
+    """The queues that a worker takes jobs from; one of a release before there were several serves `any` alone."""
+    if worker.state == "restarting":
+        return []
+    told = worker.facts.get("queues")
+    return list(told) if isinstance(told, list) else ["any"]
+
+
 def prune(db: Database, older_s: float, limit: int = 500) -> int:
     """Delete the records of workers silent for longer than `older_s` that hold no job; how many."""
     held = select(_JOBS.c.worker_id).where(_JOBS.c.state == "running", _JOBS.c.worker_id == _WORKERS.c.id).exists()

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from jobs.needs import Device
+
 Pool = Literal["inference", "long"]
 """Which sort of worker process runs it: many short jobs in batches, or one long job at a time."""
 
@@ -72,6 +74,12 @@ class Kind:
 
     shipped: Path | None = None
     """Folder of model versions that come with the kind: `<name>/aliases.json`, `<name>/<version>/manifest.json`."""
+
+    device: Device = "any"
+    """What it runs on: "gpu" and "cpu" keep its jobs from other workers; a version's manifest may say otherwise."""
+
+    memory_bytes: int | None = None
+    """Memory of the device that a loaded model needs at its largest batch, where its manifest does not say."""
 
     timeout_s: float = 300.0
     """Run time allowed to a job that does not say."""

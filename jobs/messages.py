@@ -13,3 +13,6 @@ class Message(NamedTuple):
     pool: str
     priority: int
     """0..9 as the caller counts: 9 is the most urgent."""
+
+    queue: str = "any"
+    """Which of the pool's queues (jobs/needs.py)."""

@@ -114,6 +114,12 @@ class Settings(BaseModel):
     )
     torch_threads: Count = Field(default=1, description="Threads of one predict on a CPU; decoding takes the others.")
     warm_models: bool = Field(default=True, description="Load default models at start: the first job need not wait.")
+    device_memory: int = Field(
+        default=0, ge=0, description="Bytes of its device that a worker may fill with models; 0: all that there are."
+    )
+    cpu_fallback: bool = Field(
+        default=False, description="Predict on the CPU what is too large for the GPU: slow, and said in the result."
+    )
     training_memory: int = Field(
         default=2 << 30, ge=0, description="Free bytes on a GPU without which no long job starts."
     )

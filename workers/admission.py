@@ -15,12 +15,17 @@ def free_bytes() -> int | None:
     A driver that does not tell (it answers "[N/A]" for a GPU that shares its memory with the processor) lets every
     training in.
     """
+    return smallest("memory.free")
+
+
+def smallest(field: str) -> int | None:
+    """A field of nvidia-smi in bytes, of the GPU among those that this process sees that has the least of it."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     if not visible:
         return None
     try:
         listed = subprocess.run(
-            ["nvidia-smi", "--query-gpu=index,uuid,memory.free", "--format=csv,noheader,nounits"],
+            ["nvidia-smi", f"--query-gpu=index,uuid,{field}", "--format=csv,noheader,nounits"],
             capture_output=True, text=True, timeout=20,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
@@ -29,7 +34,7 @@ def free_bytes() -> int | None:
 
 
 def parse(text: str, visible: Iterable[str]) -> int | None:
-    """The least free memory, in bytes, of the GPUs named in `visible` by index or UUID, from nvidia-smi's lines of
+    """The least memory, in bytes, of the GPUs named in `visible` by index or UUID, from nvidia-smi's lines of
     index, UUID and MiB; None where no such line holds a number."""
     wanted = tuple(name.strip() for name in visible if name.strip())
     free = []

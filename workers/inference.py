@@ -23,11 +23,13 @@ from db.engine import Database
 from jobs.errors import DatabaseUnavailable
 from jobs.kinds import Kind
 from jobs.messages import Message
+from jobs.needs import served
 from jobs.predicting import Predictor
 from jobs.settings import Settings
 from models.registry import kinds
 from registry.versions import Registry
 from storage.files import Storage
+from workers import memory
 from workers.batcher import Batcher
 from workers.bench import Activity, Bench
 from workers.devices import inside
@@ -64,6 +66,8 @@ class InferenceWorker:
         self.bench = Bench()
         self.place = Place(lambda job_id: self.taker.receive(job_id))
         self.flower = Flower(Teller(settings, self.node))
+        self.limit = memory.limit(device, settings.device_memory)
+        self.queues = served(device, self.limit)
         self.line = Line(self._plant(worker_id))
         device_lock = threading.Lock()
 
@@ -78,7 +82,12 @@ class InferenceWorker:
         self.hands = Hands(hand_count(settings), self.bench, self.line.decode)
         self.taker = Taker(self.db, self.line)
         self.worker = workers.Worker(
-            worker_id, socket.gethostname(), os.getpid(), "inference", device, _facts(self.kinds, self.node)
+            worker_id,
+            socket.gethostname(),
+            os.getpid(),
+            "inference",
+            device,
+            _facts(self.kinds, self.node, self.queues),
         )
 
     def run(self) -> int:
@@ -94,7 +103,8 @@ class InferenceWorker:
             app.register_task(KindTask(kind, self.place))
         self.controller = app.WorkController(
             hostname=self.node, pool_cls="threads", concurrency=self.settings.inference_threads, task_events=True,
-            queues=[queue("inference")], without_mingle=True, without_gossip=True, loglevel=logging.WARNING,
+            queues=[queue("inference", need) for need in self.queues],
+            without_mingle=True, without_gossip=True, loglevel=logging.WARNING,
         )  # fmt: skip
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.drain())
@@ -140,7 +150,7 @@ class InferenceWorker:
             except DatabaseUnavailable:
                 log.warning("the database is away; the keeper sends %d messages again", len(ids))
                 return
-            self.dispatcher.send([Message(view.id, view.kind, view.pool, view.priority) for view in views])
+            self.dispatcher.send([Message(view.id, view.kind, view.pool, view.priority, view.queue) for view in views])
 
     def _close(self) -> None:
         self.endings.close(10)
@@ -178,7 +188,16 @@ class InferenceWorker:
         cache = self.settings.home / "cache"
         storage = Storage(self.settings.storage, cache)
         return Plant(
-            self.db, storage, self.settings, self.kinds, worker_id, scratch, self.flower, self.bench, self.place.leave
+            self.db,
+            storage,
+            self.settings,
+            self.kinds,
+            worker_id,
+            scratch,
+            self.flower,
+            self.bench,
+            self.queues,
+            self.place.leave,
         )
 
 
@@ -188,7 +207,7 @@ def hand_count(settings: Settings) -> int:
     return min(8, max(2, available - settings.torch_threads))
 
 
-def _facts(known: dict[str, Kind], node: str) -> dict[str, Any]:
+def _facts(known: dict[str, Kind], node: str, queues: list[str]) -> dict[str, Any]:
     from workers.provenance import code_version
 
-    return {"kinds": sorted(known), "code_version": code_version(), "node": node, **history()}
+    return {"kinds": sorted(known), "code_version": code_version(), "node": node, "queues": queues, **history()}

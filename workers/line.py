@@ -58,6 +58,9 @@ class Plant:
     scratch: Path
     flower: Flower
     bench: Bench
+    queues: Sequence[str]
+    """What this worker's device serves: nothing else is claimed, whatever message comes."""
+
     freed: Callable[[Sequence[str]], None]
     """Told of ids that no longer take a place."""
 
@@ -86,7 +89,7 @@ class Line:
         Raises `DatabaseUnavailable`; then nothing is ours.
         """
         plant = self.plant
-        claims = jobs.claim(plant.db, ids, plant.worker_id, plant.settings.lease_inference_s, "inference")
+        claims = jobs.claim(plant.db, ids, plant.worker_id, plant.settings.lease_inference_s, "inference", plant.queues)
         taken = {claim.id for claim in claims}
         plant.freed([job_id for job_id in ids if job_id not in taken])
         for claim in claims:

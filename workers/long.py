@@ -24,9 +24,11 @@ from broker.telling import Teller
 from db import jobs, reading, workers
 from db.engine import Database
 from jobs.errors import DatabaseUnavailable
+from jobs.needs import served
 from jobs.settings import Settings
 from models.registry import kinds
 from storage.files import Storage
+from workers import memory
 from workers.blame import where
 from workers.flower import Flower
 from workers.longapp import LongApp
@@ -58,7 +60,8 @@ class LongWorker:
         # billiard starts its child by `python -c`, which would put the working directory first on the path.
         os.environ["PYTHONSAFEPATH"] = "1"
         known = sorted(kind.name for kind in kinds().values() if kind.pool == "long" and kind.runner)
-        facts = {"kinds": known, "code_version": code_version(), "node": self.node, **history()}
+        self.queues = served(device, memory.limit(device, 0))
+        facts = {"kinds": known, "queues": self.queues, "code_version": code_version(), "node": self.node, **history()}
         self.worker = workers.Worker(worker_id, socket.gethostname(), os.getpid(), "long", device, facts)
 
     def run(self) -> int:
@@ -75,7 +78,8 @@ class LongWorker:
         app.conf.worker_max_tasks_per_child = 1
         app.set_default()
         self.controller = app.WorkController(
-            hostname=self.node, pool_cls="prefork", concurrency=1, task_events=True, queues=[queue("long")],
+            hostname=self.node, pool_cls="prefork", concurrency=1, task_events=True,
+            queues=[queue("long", need) for need in self.queues],
             without_mingle=True, without_gossip=True, loglevel=logging.WARNING,
         )  # fmt: skip
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -10,6 +10,7 @@ from broker.dispatch import Dispatcher
 from broker.health import heads
 from broker.queues import POOLS, PRIORITIES
 from db import jobs, retention, workers
+from db.depths import waiting
 from db.engine import Database
 from db.reading import previews, running_fences
 from jobs.messages import Message
@@ -54,24 +55,26 @@ class Sweeps:
         for pool in POOLS:
             if not jobs.lost(self._db, pool, resend_s=resend_s, limit=1):
                 continue  # nothing was sent so long ago: the usual case, and one statement
-            for wire in PRIORITIES:
-                self._send_lost(pool, wire)
+            for need in waiting(self._db, pool):
+                for wire in PRIORITIES:
+                    self._send_lost(pool, need, wire)
 
-    def _send_lost(self, pool: str, wire: int) -> None:
+    def _send_lost(self, pool: str, need: str, wire: int) -> None:
         try:
-            head = heads(self._settings, pool)[wire]
+            head = heads(self._settings, pool, need)[wire]
         except UNREACHABLE:
             return  # nothing can be said, and nothing be sent
         if head.waiting and head.sent_at is None:
             return  # not one of our messages; whoever put it there is to take it away
         lost = jobs.lost(
-            self._db, pool, before=head.sent_at, head=head.job_id, resend_s=self._settings.resend_s, priority=9 - wire
-        )
+            self._db, pool, queue=need, before=head.sent_at, head=head.job_id, resend_s=self._settings.resend_s,
+            priority=9 - wire,
+        )  # fmt: skip
         for first in range(0, len(lost), SEND_AT_ONCE):
             if self._send(lost[first : first + SEND_AT_ONCE]) == 0:
                 return
         if lost:
-            log.warning("%d messages of %s were lost and are sent again", len(lost), pool)
+            log.warning("%d messages of %s, queue %s, were lost and are sent again", len(lost), pool, need)
 
     def expire_leases(self) -> None:
         """Jobs whose worker died, or cannot renew, go back to the queue under a higher fence."""

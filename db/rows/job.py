@@ -25,6 +25,9 @@ class JobRow(Row):
     caller_id: Mapped[int] = mapped_column(ForeignKey("callers.id"))
     kind: Mapped[str] = mapped_column(SafeText)
     pool: Mapped[str] = mapped_column(SafeText)
+    queue: Mapped[str] = mapped_column(SafeText, server_default="any")
+    """Which of the pool's queues: what a device must be able to do (jobs/needs.py)."""
+
     state: Mapped[str] = mapped_column(SafeText)
     priority: Mapped[int] = mapped_column(Integer)
     boost: Mapped[int] = mapped_column(Integer, server_default="0")

@@ -117,6 +117,18 @@ def test_each_list_is_judged_by_its_own_head(stack: Stack, client: redis.Redis) 
     assert len(waiting(client)) == 2
 
 
+def test_each_queue_is_judged_by_its_own_head(stack: Stack, client: redis.Redis) -> None:
+    """Given a message that waits in one queue for long, then one that was lost from another is sent to that again."""
+    (waits,) = stack.submit(data(stack))
+    (lost,) = stack.submit(data(stack, queue="gpu-16"))
+    key = redis_list("inference", 9 - 5, "gpu-16")
+    assert client.delete(key) == 1
+    time.sleep(0.7)
+    sweeps(stack).send_lost()
+    assert [job_id(one) for one in client.lrange(key, 0, -1)] == [lost]
+    assert waiting(client) == [waits]
+
+
 def test_what_waits_long_rises_into_the_next_list(stack: Stack, client: redis.Redis) -> None:
     (old,) = stack.submit(data(stack, priority=3))
     time.sleep(0.1)  # ten times the age at which it rises

@@ -118,9 +118,9 @@ class Stack:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("MEDJOBS_")}
         return {**kept, **named, **places, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
 
-    def worker(self, pool: str = "inference") -> Process:
+    def worker(self, pool: str = "inference", device: str = "cpu") -> Process:
         """Start a worker of one device in one process."""
-        return self._start(["workers", "--pool", pool, "--device", "cpu"])
+        return self._start(["workers", "--pool", pool, "--device", device])
 
     def supervised(self, pool: str = "inference", devices: str = "cpu") -> Process:
         """Start a supervisor with its worker."""
@@ -166,7 +166,7 @@ class Stack:
         """Insert and send, as the API does."""
         jobs.insert(self.db, new, max_queued=1_000_000)
         if send:
-            messages = [Message(job.id, job.kind, job.pool, job.priority) for job in new]
+            messages = [Message(job.id, job.kind, job.pool, job.priority, job.queue) for job in new]
             jobs.mark_sent(self.db, self.dispatcher.send(messages))
         return [job.id for job in new]
 

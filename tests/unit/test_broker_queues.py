@@ -20,6 +20,16 @@ def test_an_unknown_pool_is_named() -> None:
         queues.queue("gpu")
 
 
+def test_the_queue_of_what_runs_anywhere_keeps_its_name() -> None:
+    """Workers of the release before consume `medjobs.inference` alone."""
+    assert queues.queue("inference") == queues.queue("inference", "any") == "medjobs.inference"
+    assert queues.queue("long", "gpu-16") == "medjobs.long.gpu-16"
+    assert queues.redis_list("inference", 3, "gpu") == "medjobs.inference.gpu\x06\x163"
+    assert queues.queue("inference", "gpu-640") == "medjobs.inference.gpu-640"  # of a later release
+    with pytest.raises(ValueError, match="any, cpu, gpu, gpu-8"):
+        queues.queue("inference", "GPU 16")
+
+
 def test_a_message_carries_the_id_and_nothing_else_of_the_job() -> None:
     message = Message("0198", "diagnosis", "inference", 5)
     raw = wire.task_message(message, 12.5)

@@ -31,7 +31,7 @@ GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-5d5ba0d6-d33d-2b2c-524d-9e3d8d2b8a77)
   MIG 3g.20gb     Device  1: (UUID: MIG-cba663e8-9bed-5b25-b243-5985ef7c9beb)
 GPU 2: Tesla T4 (UUID: GPU-aaaaaaaa-0000-1111-2222-333344445555)
 """
-"""The form of `nvidia-smi -L`, as NVIDIA's MIG user guide prints it, for a GPU cut into slices between two whole ones."""
+"""The form of `nvidia-smi -L`, after NVIDIA's MIG user guide: a GPU that is cut between two whole ones."""
 
 
 def nvidia_smi(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
