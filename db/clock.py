@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Float
+from sqlalchemy import Float, ScalarSelect, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -18,6 +18,12 @@ class now(FunctionElement[float]):
     name = "now_s"
     type = Float(53)
     inherit_cache = True
+
+
+def now_once() -> ScalarSelect[float]:
+    """The clock, read once by the statement: only by such a constant can an index be searched on PostgreSQL, which has
+    to compare `now()` with every row."""
+    return select(now()).scalar_subquery()
 
 
 @compiles(now, "postgresql")

@@ -63,10 +63,23 @@ class Database:
         self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
-        """A connection in autocommit: each statement sees the newest commit, and no lock outlives it."""
+    def read(self, *, planned_anew: bool = False) -> Iterator[Connection]:
+        """A connection in autocommit: each statement sees the newest commit, and no lock outlives it.
+
+        `planned_anew`: PostgreSQL plans each statement for the values bound to it. Otherwise the driver prepares what
+        comes often, and the server may keep one plan for all values: best for the short statements of a job's life, and
+        a walk through millions of rows where one value is rare and the next is not, as in listings.
+        """
         with self._reading.connect() as connection:
-            yield connection
+            anew = planned_anew and self.dialect == "postgresql"
+            usual = _driver(connection).prepare_threshold if anew else None
+            if anew:
+                _driver(connection).prepare_threshold = None
+            try:
+                yield connection
+            finally:
+                if anew:
+                    _driver(connection).prepare_threshold = usual
 
     @contextmanager
     def write(self, *, synced: bool = True) -> Iterator[Connection]:
@@ -117,11 +130,11 @@ class Database:
 
         return self._persist(attempt)
 
-    def query(self, work: Callable[[Connection], T]) -> T:
+    def query(self, work: Callable[[Connection], T], *, planned_anew: bool = False) -> T:
         """Run a read in autocommit, once more over a fresh connection where the pooled one was cut."""
 
         def attempt(_: int) -> T:
-            with self.read() as connection:
+            with self.read(planned_anew=planned_anew) as connection:
                 return work(connection)
 
         return self._persist(attempt)

@@ -7,7 +7,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import BigInteger, Connection, Select, Table, Text, and_, bindparam, func, or_, select
+from sqlalchemy import BigInteger, Connection, Select, Table, Text, and_, bindparam, func, or_, select, union_all
 from sqlalchemy.dialects.postgresql import JSONB
 
 from db.batch import document, ids, relation
@@ -76,14 +76,24 @@ def listing(
     db: Database, caller_id: int | None, filters: Filters = EVERYTHING, *, after: Cursor | None = None, limit: int = 50
 ) -> list[JobView]:
     """A page of jobs, newest first; the next page's cursor is the last one's `created_at` and `id`."""
-    statement = _JOB.where(*_conditions(db.dialect, caller_id, filters))
+    conditions = _conditions(db.dialect, caller_id, filters)
     if after is not None:
         older = and_(_JOBS.c.created_at == after.created_at, _JOBS.c.id < after.id)
-        statement = statement.where(
-            _JOBS.c.created_at <= after.created_at, or_(_JOBS.c.created_at < after.created_at, older)
-        )
-    statement = statement.order_by(_JOBS.c.created_at.desc(), _JOBS.c.id.desc()).limit(limit)
-    return db.query(lambda connection: _views(connection, connection.execute(statement).all()))
+        conditions += [_JOBS.c.created_at <= after.created_at, or_(_JOBS.c.created_at < after.created_at, older)]
+    states = list(dict.fromkeys(filters.states))
+    if len(states) > 1:
+        # A page of each state, for each has its newest together in an index; the jobs of several states have not.
+        pages = [_page(select(_JOBS.c.id), [*conditions, _JOBS.c.state == state.value], limit) for state in states]
+        conditions = [_JOBS.c.id.in_(union_all(*(select(page.subquery().c.id) for page in pages)))]
+    elif states:
+        conditions.append(_JOBS.c.state == states[0].value)
+    statement = _page(_JOB, conditions, limit)
+    return db.query(lambda c: _views(c, c.execute(statement).all()), planned_anew=True)
+
+
+def _page(statement: Select[Any], conditions: Sequence[Any], limit: int) -> Select[Any]:
+    """The newest first."""
+    return statement.where(*conditions).order_by(_JOBS.c.created_at.desc(), _JOBS.c.id.desc()).limit(limit)
 
 
 def result(db: Database, job_id: str) -> StoredResult | None:
@@ -209,8 +219,6 @@ def _conditions(dialect: str, caller_id: int | None, filters: Filters) -> list[A
     conditions = [_JOBS.c[name] == value for name, value in equal.items() if value is not None]
     if filters.model_version is not None:
         conditions.append(_JOBS.c.model_version == filters.model_version)
-    if filters.states:
-        conditions.append(_JOBS.c.state.in_([state.value for state in filters.states]))
     if filters.created_after is not None:
         conditions.append(_JOBS.c.created_at > filters.created_after)
     return conditions + [_labelled(dialect, key, value) for key, value in clean_deep(dict(filters.labels)).items()]

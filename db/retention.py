@@ -20,12 +20,13 @@ from sqlalchemy import (
     exists,
     or_,
     select,
+    text,
     update,
 )
 from sqlalchemy.exc import IntegrityError
 
 from db.batch import document, relation
-from db.clock import now
+from db.clock import now, now_once
 from db.engine import Database
 from db.reading import running_fences
 from db.rows import (
@@ -38,6 +39,7 @@ from db.rows import (
     PreviewRow,
     VersionFileRow,
 )
+from db.rows.job import KEEPING
 from jobs.datasets import KIND as DATA_SET
 from jobs.states import FINAL, State
 
@@ -173,12 +175,14 @@ _UNOWNED = (
 _USER = _JOBS.alias("data_set_user")
 # A job id is unlike anything else in a document, so a search in the text of the pins finds it and no more.
 _PINS_IT = _USER.c.pins.cast(Text).contains(_JOBS.c.id)
+# Two equalities: each has a partial index over its few rows, and the ended may be millions.
+_UNENDED = or_(_USER.c.state == State.QUEUED.value, _USER.c.state == State.RUNNING.value)
 _OF_USER = and_(_VERSIONS.c.job_id == _USER.c.id, _VERSIONS.c.state == "ready")
 _IN_USE = or_(
     exists().where(_SETS.c.job_id == _JOBS.c.id),
     exists().where(_VERSIONS.c.job_id == _JOBS.c.id, _VERSIONS.c.state == "ready"),
     and_(_JOBS.c.kind == DATA_SET, exists(select(_USER.c.id).join(_VERSIONS, _OF_USER).where(_PINS_IT))),
-    and_(_JOBS.c.kind == DATA_SET, exists(select(_USER.c.id).where(_USER.c.state.not_in(_FINAL), _PINS_IT))),
+    and_(_JOBS.c.kind == DATA_SET, exists(select(_USER.c.id).where(_UNENDED, _PINS_IT))),
 )
 """A data set is its job, and a version is to be explained, and made again, by the job that made it and what that read:
 all of them stay as they are, whether the data set still has its name or not. So does what an unended job will read."""
@@ -203,11 +207,11 @@ def _idling(dialect: str) -> Update:
 
 
 _ONE = select(_JOBS.c.state, _JOBS.c.caller_id).where(_JOBS.c.id == bindparam("one")).with_for_update()
-_LONG_ENDED = and_(_ENDED, _JOBS.c.finished_at < now() - bindparam("older_s", type_=Float(53)))
+_LONG_ENDED = and_(_ENDED, _JOBS.c.finished_at < now_once() - bindparam("older_s", type_=Float(53)))
 _READS_FILES = exists().where(_FILES.c.job_id == _JOBS.c.id)
 _DUE_INPUTS = (
     select(_JOBS.c.id)
-    .where(_LONG_ENDED, _JOBS.c.inputs_deleted_at.is_(None), _READS_FILES, ~_IN_USE)
+    .where(_LONG_ENDED, text(KEEPING), _READS_FILES, ~_IN_USE)
     .order_by(_JOBS.c.finished_at)
     .limit(bindparam("most"))
     .with_for_update(of=_JOBS, skip_locked=True)
@@ -221,7 +225,7 @@ _DUE_RECORDS = (
 )
 _IDLE = (
     select(_BLOBS.c.digest)
-    .where(_BLOBS.c.idle_since < now() - bindparam("grace_s", type_=Float(53)), *_UNOWNED)
+    .where(_BLOBS.c.idle_since < now_once() - bindparam("grace_s", type_=Float(53)), *_UNOWNED)
     .order_by(_BLOBS.c.idle_since)
     .limit(bindparam("most"))
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 
 from broker.connection import UNREACHABLE
@@ -26,6 +27,10 @@ SEND_AT_ONCE = 1000
 
 FRESH_S = 2.0
 """A new job is the API's to announce: it does so at once, and notes it a moment later (a busy one, some moments)."""
+
+DELETED_AT_ONCE, DELETING_S = 200, 5.0
+"""Jobs in one transaction of a sweep that deletes; one such sweep ends after so many seconds and goes on at its next
+turn, so that a fleet of tens of jobs per second is kept up with and nothing else of the keeper waits long."""
 
 FOLDERS_AT_ONCE = 500
 """Job folders that one sweep compares with the database."""
@@ -89,14 +94,22 @@ class Sweeps:
 
     def forget_inputs(self) -> None:
         """Inputs of jobs that ended long ago."""
-        retention.forget_inputs(self._db, older_s=self._settings.keep_inputs_days * DAY_S)
+        until = time.monotonic() + DELETING_S
+        while retention.forget_inputs(self._db, older_s=self._settings.keep_inputs_days * DAY_S, limit=DELETED_AT_ONCE):
+            if time.monotonic() > until:
+                return
 
     def purge_records(self) -> None:
         """Records of jobs that ended long ago, and their files."""
         if self._settings.retention_days is None:
             return
-        for job_id in retention.purge_records(self._db, older_s=self._settings.retention_days * DAY_S):
-            self._storage.delete_job(job_id)
+        until = time.monotonic() + DELETING_S
+        older_s = self._settings.retention_days * DAY_S
+        while found := retention.purge_records(self._db, older_s=older_s, limit=DELETED_AT_ONCE):
+            for job_id in found:
+                self._storage.delete_job(job_id)
+            if time.monotonic() > until:
+                return
 
     def sweep_blobs(self) -> None:
         """Bytes that no caller holds and no job reads."""

@@ -11,6 +11,9 @@ from db.rows.base import LABELS, SECONDS, Row
 from db.text import Json, SafeText
 
 _ENDED = "state IN ('succeeded', 'failed', 'cancelled')"
+KEEPING = "finished_at IS NOT NULL AND inputs_deleted_at IS NULL AND inputs LIKE '%sha256:%'"
+"""Ended, with inputs that name files (jobs/ids.py:DIGEST) which are kept still; a statement says it in the same words,
+or its database does not see that the index serves it."""
 
 
 class JobRow(Row):
@@ -97,4 +100,18 @@ class JobRow(Row):
             postgresql_where=text("state = 'running'"),
         ),
         Index("ix_jobs_finished", "finished_at"),
+        Index("ix_jobs_newest_of_state", "state", "created_at", "id"),
+        Index("ix_jobs_newest_of_kind", "kind", "created_at", "id"),
+        # A search by label on PostgreSQL; on SQLite, which has no such index, it is there by name and holds nothing.
+        # Without `fastupdate` no claim has to write up what many before it left.
+        Index(
+            "ix_jobs_labels",
+            "labels",
+            postgresql_using="gin",
+            postgresql_ops={"labels": "jsonb_path_ops"},
+            postgresql_with={"fastupdate": "off"},
+            sqlite_where=text("labels IS NULL"),
+        ),
+        # What the keeper looks through each minute: ended, and files among the inputs that were not given up yet.
+        Index("ix_jobs_keeping", "finished_at", sqlite_where=text(KEEPING), postgresql_where=text(KEEPING)),
     )

@@ -55,23 +55,31 @@ class Postgres:
     """One server; `fresh()` makes a database, empty or cloned from a template.
 
     It does not sync to disk unless `durable`: tests kill processes, and only a power cut would show the difference.
+    A `folder` that is named is kept when `halt` ends the server, and served again. `settings` are PostgreSQL's own.
     """
 
-    def __init__(self, *, durable: bool = False) -> None:
+    def __init__(self, *, durable: bool = False, folder: Path | None = None, **settings: str) -> None:
         self._durable = durable
+        self._settings = settings
         binaries = find_binaries()
         if binaries is None:
             raise NoPostgres("no initdb found on PATH or under /usr/lib/postgresql; install postgresql to run this.")
         self.binaries = binaries
         self._user = _unprivileged()
-        self.folder = Path(tempfile.mkdtemp(prefix="medjobs-pg-"))
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="medjobs-pg-"))
+        self.folder.mkdir(parents=True, exist_ok=True)
         self._numbers = itertools.count(1)
         self._process: subprocess.Popen[bytes] | None = None
         self.port = _free_port()
         if self._user is not None:
             os.chown(self.folder, self._user.pw_uid, self._user.pw_gid)
+        if not (self.folder / "data" / "PG_VERSION").exists():
+            self._make()
+        self.start()
+
+    def _make(self) -> None:
         initdb = [
-            binaries / "initdb",
+            self.binaries / "initdb",
             "-D",
             self.folder / "data",
             "-U",
@@ -86,7 +94,6 @@ class Postgres:
         if made.returncode != 0:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise NoPostgres(f"initdb failed: {made.stderr.decode(errors='replace').strip()[-300:]}")
-        self.start()
 
     @property
     def pid(self) -> int:
@@ -104,6 +111,7 @@ class Postgres:
         options = {
             "listen_addresses": "127.0.0.1", "port": str(self.port), "unix_socket_directories": str(self.folder),
             "max_connections": "200", "fsync": "on" if self._durable else "off", "shared_buffers": "64MB",
+            **self._settings,
         }  # fmt: skip
         command = [str(self.binaries / "postgres"), "-D", str(self.folder / "data")]
         for name, value in options.items():
