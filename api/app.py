@@ -80,7 +80,7 @@ def make_services(settings: Settings) -> Services:
         cursors=Cursors(settings.database),
         poller=Poller(database),
         holds=(holds := Holds(max(1, settings.api_threads // 2))),
-        metrics=Metrics(database, holds),
+        metrics=Metrics(database, storage, settings, holds),
     )
 
 

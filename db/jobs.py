@@ -42,10 +42,10 @@ def claim(db: Database, job_ids: Sequence[str], worker_id: str, lease_s: float, 
     asked = {"asked": ids(job_ids), "claimed_by": clean(worker_id), "lease_s": lease_s, "of_pool": pool}
 
     def work(connection: Connection) -> list[Claim]:
-        claims = [_claimed(row) for row in connection.execute(moves.claiming(db.dialect), asked)]
-        if claims:
-            moves.begin_attempts(connection, worker_id, claims)
-        return claims
+        rows = connection.execute(moves.claiming(db.dialect), asked).all()
+        if rows:
+            moves.begin_attempts(connection, worker_id, rows)
+        return [_claimed(row) for row in rows]
 
     place = {job_id: position for position, job_id in enumerate(job_ids)}
     # A claim that a power cut undoes is a job still queued: the worker on that host is gone too.
@@ -148,7 +148,7 @@ def abandon_worker(
 
 
 def _claimed(row: Any) -> Claim:
-    claim = Claim(*row)
+    claim = Claim(*row[: len(Claim._fields)])
     # SQLite's RETURNING gives a whole REAL back as an integer.
     return claim._replace(timeout_s=float(claim.timeout_s), created_at=float(claim.created_at))
 
