@@ -97,6 +97,7 @@ def _finish(here: Services, answer: Response) -> Response:
     for name, value in NO_SNIFFING.items():
         answer.headers.setdefault(name, value)
     request.environ["medjobs.route"] = route()
+    request.environ["medjobs.job"] = (request.view_args or {}).get("job_id")
     held = "wait" in request.args or answer.mimetype == "text/event-stream"
     if not held:  # how long a caller chose to wait says nothing about us
         seconds = time.perf_counter() - g.get("started", time.perf_counter())

@@ -67,16 +67,20 @@ def observed(what: str, kind: str, value: float, label: str = "", bounds: tuple[
 
 def add(connection: Connection, tallies: Iterable[Tally]) -> None:
     """Raise the totals, as the last statement of the transaction that they are true of."""
-    summed: dict[tuple[Any, ...], tuple[int, float]] = {}
-    for *key, count, total in tallies:
-        before = summed.get(tuple(key), (0, 0.0))
-        summed[tuple(key)] = (before[0] + count, before[1] + total)
-    if not summed:
+    rows = [one._asdict() for one in summed(tallies)]
+    if not rows:
         return
-    columns = ("what", "kind", "label", "code", "bucket", "count", "total")
-    rows = [dict(zip(columns, (*key, *values), strict=True)) for key, values in sorted(summed.items())]
     dialect = connection.dialect.name
     connection.execute(_raising(dialect), {"raised": document(rows), "shard": _shard(dialect)})
+
+
+def summed(tallies: Iterable[Tally]) -> list[Tally]:
+    """One tally for each total, in the order of the key."""
+    found: dict[tuple[Any, ...], tuple[int, float]] = {}
+    for *key, count, total in tallies:
+        before = found.get(tuple(key), (0, 0.0))
+        found[tuple(key)] = (before[0] + count, before[1] + total)
+    return [Tally(*key, *values) for key, values in sorted(found.items())]
 
 
 def standing(db: Database) -> list[Tally]:

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from jobs.ids import new_id
 from jobs.settings import Settings
 from workers.devices import environment
-from workers.starting import SUPERVISED, child_environment
+from workers.exposing import RESTARTS, SUPERVISING, Shared
+from workers.starting import SUPERVISED, child_environment, serve_metrics
 
 log = logging.getLogger("medjobs.workers")
 
@@ -48,25 +49,37 @@ class Child:
     due_at: float = 0.0
 
 
+def _of(child: Child) -> dict[str, str]:
+    return {"worker": child.worker_id}
+
+
 class Supervisor:
     """Starts, restarts and stops the processes."""
 
-    def __init__(self, settings: Settings, pool: str, devices: list[str]) -> None:
-        """One child for each entry of `devices`."""
+    def __init__(self, settings: Settings, pool: str, devices: list[str], metrics: str = "") -> None:
+        """One child for each entry of `devices`. At `metrics` ("HOST:PORT") it serves those of all."""
         self._settings = settings
         self._children = [Child(pool, device, index) for index, device in enumerate(devices)]
+        for device in devices:
+            RESTARTS.labels(pool, device)
         self._base = {**child_environment(os.environ), SUPERVISED: "1"}
         self._stopping = threading.Event()
+        self._metrics = metrics
+        self._shared = Shared() if metrics else None
 
     def run(self) -> int:
         """Until SIGTERM or SIGINT; the exit status."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stopping.set())
+        if self._shared is not None:
+            serve_metrics(self._metrics, SUPERVISING, self._shared.path)
         while not self._stopping.is_set() and self._children:
             for child in list(self._children):
                 self._look_after(child)
             self._stopping.wait(0.1)
         self._stop()
+        if self._shared is not None:
+            self._shared.close()
         return 0
 
     def _look_after(self, child: Child) -> None:
@@ -77,13 +90,17 @@ class Supervisor:
         status = child.process.poll()
         if status is None:
             return
+        if self._shared is not None:
+            self._shared.ended(child.index)
         if status == 0:
-            log.info("worker %s has drained and stopped, as it was told", child.worker_id)
+            log.info("worker %s has drained and stopped, as it was told", child.worker_id, extra=_of(child))
             self._children.remove(child)
             return
+        RESTARTS.labels(child.pool, child.device).inc()
         child.process, child.due_at = None, time.monotonic()
         lived = child.due_at - child.started_at
-        log.warning("worker %s ended with status %d after %.0f s; another starts", child.worker_id, status, lived)
+        message = "worker %s ended with status %d after %.0f s; another starts"
+        log.warning(message, child.worker_id, status, lived, extra=_of(child))
         if status != EXIT_STUCK:
             # The growing pause is for what cannot start: what is killed at work is missed at work.
             grown_s = min(self._settings.restart_cap_s, child.pause_s * 2)
@@ -94,7 +111,8 @@ class Supervisor:
         child.worker_id = f"{socket.gethostname()}:{child.pool}:{child.index}:{new_id()[-6:]}"
         command = [sys.executable, "-P", "-m", "workers", "--pool", child.pool, "--device", child.device]
         command += ["--worker-id", child.worker_id]
-        child.process = subprocess.Popen(command, env=environment(child.device, self._base), cwd=self._settings.home)
+        base = self._base | (self._shared.environment(child.index) if self._shared is not None else {})
+        child.process = subprocess.Popen(command, env=environment(child.device, base), cwd=self._settings.home)
         child.started_at = time.monotonic()
 
     def _bury(self, child: Child) -> float:
