@@ -80,7 +80,7 @@ def make_services(settings: Settings) -> Services:
         cursors=Cursors(settings.database),
         poller=Poller(database),
         holds=(holds := Holds(max(1, settings.api_threads // 2))),
-        metrics=Metrics(database, holds),
+        metrics=Metrics(database, storage, settings, holds),
     )
 
 
@@ -97,6 +97,7 @@ def _finish(here: Services, answer: Response) -> Response:
     for name, value in NO_SNIFFING.items():
         answer.headers.setdefault(name, value)
     request.environ["medjobs.route"] = route()
+    request.environ["medjobs.job"] = (request.view_args or {}).get("job_id")
     held = "wait" in request.args or answer.mimetype == "text/event-stream"
     if not held:  # how long a caller chose to wait says nothing about us
         seconds = time.perf_counter() - g.get("started", time.perf_counter())

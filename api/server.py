@@ -15,13 +15,15 @@ from typing import Any
 
 from gunicorn import util
 from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import ThreadWorker
 from sqlalchemy.exc import DBAPIError
 
-from api.app import create_app
+from api.app import UNMATCHED, create_app
 from api.problems import MEDIA_TYPE, Problem
 from api.services import EXTENSION, Services
 from db.engine import Database
+from jobs import logs
 from jobs.errors import JobError
 from jobs.settings import Settings
 from registry.shipped import import_shipped
@@ -75,6 +77,25 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             app.extensions[EXTENSION].poller.stop()
 
 
+class JsonLog(Logger):  # type: ignore[misc]
+    """gunicorn's log, a JSON object a line."""
+
+    def setup(self, cfg: Any) -> None:
+        """Its handlers, with our form."""
+        super().setup(cfg)
+        for handler in (*self.error_log.handlers, *self.access_log.handlers):
+            handler.setFormatter(logs.JsonLines())
+
+    def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
+        """One request, with the id of the job that its route names."""
+        said = {
+            "method": environ.get("REQUEST_METHOD"), "route": environ.get("medjobs.route", UNMATCHED),
+            "job_id": environ.get("medjobs.job"), "status": resp.status_code, "bytes": resp.sent,
+            "seconds": round(request_time.total_seconds(), 6),
+        }  # fmt: skip
+        self.access_log.info("request", extra=said)
+
+
 class Server(BaseApplication):  # type: ignore[misc]
     """gunicorn without its command line: BaseApplication neither changes folder nor touches `sys.path`."""
 
@@ -100,6 +121,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "accesslog": self._access_log,
             "access_log_format": ACCESS_LOG,
             "errorlog": "-",
+            "logger_class": JsonLog if self._settings.log_format == "json" else Logger,
             "loglevel": "warning",
             "proc_name": "medjobs-api",
             "control_socket_disable": True,
@@ -196,7 +218,7 @@ def register_shipped(settings: Settings) -> None:
 def run(settings: Settings, bind: str, url_file: Path | None = None, access_log: str = "-") -> None:
     """Serve until a signal ends it."""
     sys.path[:] = without_working_folder(sys.path)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.set_up(settings.log_format, logging.WARNING)
     logging.getLogger("medjobs").setLevel(logging.INFO)
     if url_file is not None:
         url_file.unlink(missing_ok=True)

@@ -52,10 +52,10 @@ def claim(
         asked["served"] = list(served)
 
     def work(connection: Connection) -> list[Claim]:
-        claims = [_claimed(row) for row in connection.execute(moves.claiming(db.dialect, served is not None), asked)]
-        if claims:
-            moves.begin_attempts(connection, worker_id, claims)
-        return claims
+        rows = connection.execute(moves.claiming(db.dialect, served is not None), asked).all()
+        if rows:
+            moves.begin_attempts(connection, worker_id, rows)
+        return [_claimed(row) for row in rows]
 
     place = {job_id: position for position, job_id in enumerate(job_ids)}
     # A claim that a power cut undoes is a job still queued: the worker on that host is gone too.
@@ -158,7 +158,7 @@ def abandon_worker(
 
 
 def _claimed(row: Any) -> Claim:
-    claim = Claim(*row)
+    claim = Claim(*row[: len(Claim._fields)])
     # SQLite's RETURNING gives a whole REAL back as an integer.
     return claim._replace(timeout_s=float(claim.timeout_s), created_at=float(claim.created_at))
 

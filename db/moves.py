@@ -6,7 +6,7 @@ itself, so that a move that comes too late changes nothing, whoever sends it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple, cast
 
@@ -28,11 +28,13 @@ from sqlalchemy import (
     update,
 )
 
+from db import tallies
 from db.batch import document, relation
 from db.clock import now
 from db.records import StoredArtifact
 from db.rows import ArtifactRow, AttemptRow, EventRow, JobRow, OutboxRow, ResultRow
 from db.text import clean, dumps
+from jobs.errors import codes
 from jobs.states import FINAL, TRANSITIONS, Outcome, State
 
 JOBS = cast(Table, JobRow.__table__)
@@ -102,7 +104,7 @@ def _moving(dialect: str) -> Update:
             send_count=case((requeued, 0), else_=JOBS.c.send_count),
             fraction=case((held.c.to == State.SUCCEEDED.value, 1.0), else_=JOBS.c.fraction),
         )
-        .returning(JOBS.c.id, JOBS.c.attempt, JOBS.c.callback_url)
+        .returning(JOBS.c.id, JOBS.c.attempt, JOBS.c.callback_url, JOBS.c.kind)
     )
 
 
@@ -113,6 +115,7 @@ def _ending_attempts(dialect: str) -> Update:
         update(ATTEMPTS)
         .where(ATTEMPTS.c.job_id == ended.c.id, ATTEMPTS.c.number == ended.c.number, ATTEMPTS.c.ended_at.is_(None))
         .values(ended_at=now(), outcome=ended.c.outcome, error=ended.c.error)
+        .returning(ATTEMPTS.c.job_id, (ATTEMPTS.c.ended_at - ATTEMPTS.c.started_at).label("ran_s"))
     )
 
 
@@ -173,19 +176,21 @@ def claiming(dialect: str, narrowed: bool = False) -> Update:
         .returning(
             JOBS.c.id, JOBS.c.caller_id, JOBS.c.kind, JOBS.c.model_name, JOBS.c.model_version, JOBS.c.inputs,
             JOBS.c.params, JOBS.c.seed, JOBS.c.timeout_s, JOBS.c.fence, JOBS.c.attempt, JOBS.c.crashes,
-            JOBS.c.created_at, JOBS.c.pins, JOBS.c.rerun_of, JOBS.c.failures,
+            JOBS.c.created_at, JOBS.c.pins, JOBS.c.rerun_of, JOBS.c.failures, JOBS.c.run_at, JOBS.c.started_at,
         )
     )  # fmt: skip
 
 
 def begin_attempts(connection: Connection, worker_id: str, claims: Sequence[Any]) -> None:
-    """An attempt and a `state` event for each claim (id, fence, attempt)."""
+    """An attempt and a `state` event for each claim (a row of `claiming`), and how long those waited that never ran."""
     rows = [{"id": claim.id, "number": claim.attempt, "fence": claim.fence} for claim in claims]
     connection.execute(
         _adding_attempts(connection.dialect.name), {"begun": document(rows), "claimed_by": clean(worker_id)}
     )
     told = [_state_event(claim.id, State.RUNNING, attempt=claim.attempt, worker=worker_id) for claim in claims]
     add_events(connection, told)
+    waited = [(one.kind, one.started_at - max(one.created_at, one.run_at or 0.0)) for one in claims if one.attempt == 1]
+    tallies.add(connection, [tallies.observed(tallies.WAIT, kind, seconds) for kind, seconds in waited])
 
 
 def add_events(connection: Connection, rows: Sequence[dict[str, str]]) -> None:
@@ -208,8 +213,7 @@ def apply(connection: Connection, moves: Sequence[Move]) -> set[str]:
         for m in made
         if m.outcome is not None
     ]
-    if ended:
-        connection.execute(_ending_attempts(dialect), {"ended": document(ended)})
+    ran = connection.execute(_ending_attempts(dialect), {"ended": document(ended)}).all() if ended else ()
     add_events(connection, [_state_event(m.id, m.to, **_why(m)) for m in made])
     calls = [
         {"id": m.id, "url": moved[m.id].callback_url, "state": m.to.value}
@@ -219,7 +223,27 @@ def apply(connection: Connection, moves: Sequence[Move]) -> set[str]:
     if calls:
         connection.execute(_adding_outbox(dialect), {"calls": document(calls)})
     _add_results(connection, made)
+    tallies.add(connection, _tallied(made, moved, {row.job_id: row.ran_s for row in ran}))
     return set(moved)
+
+
+def _tallied(made: Sequence[Move], moved: Mapping[str, Any], ran: Mapping[str, float]) -> Iterator[tallies.Tally]:
+    """What the moves add to the totals: `moved` are the jobs' rows, `ran` the seconds of the attempts that ended."""
+    for move in made:
+        kind = moved[move.id].kind
+        code = _known(move.error)
+        if move.outcome is not None:
+            yield tallies.Tally(tallies.ATTEMPTS, kind, move.outcome.value, code)
+        if move.outcome is not None and move.id in ran:
+            yield tallies.observed(tallies.RUN, kind, ran[move.id], move.outcome.value)
+        if move.to in FINAL:
+            yield tallies.Tally(tallies.JOBS, kind, move.to.value, code)
+
+
+def _known(error: dict[str, Any] | None) -> str:
+    """The error's code, where it is one of ours: a label must not grow with what somebody's kind invents."""
+    code = str((error or {}).get("code", ""))
+    return code if not code or code in codes() else "other"
 
 
 def _add_results(connection: Connection, made: Sequence[Move]) -> None:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, cast
 
 from sqlalchemy import Connection, Table, and_, bindparam, or_, select, update
 
+from db import tallies
 from db.clock import now
 from db.engine import Database
 from db.rows import CallerRow, JobRow, OutboxRow
@@ -47,17 +48,23 @@ def due(db: Database, limit: int = 50, *, reserve_s: float = 60.0) -> list[Call]
 
 def delivered(db: Database, call_id: int) -> None:
     """The target answered 2xx."""
-    _close(db, call_id, {"delivered_at": now(), "next_at": None, "error": None})
+    _close(db, call_id, "delivered", {"delivered_at": now(), "next_at": None, "error": None})
 
 
 def failed(db: Database, call_id: int, error: str, next_in_s: float | None) -> None:
     """The call failed; it is due again in `next_in_s` seconds, never for None. `error` carries no body and no URL."""
-    _close(db, call_id, {"next_at": None if next_in_s is None else now() + next_in_s, "error": error})
+    outcome, next_at = ("given-up", None) if next_in_s is None else ("failed", now() + next_in_s)
+    _close(db, call_id, outcome, {"next_at": next_at, "error": error})
 
 
-def _close(db: Database, call_id: int, values: dict[str, Any]) -> None:
+def _close(db: Database, call_id: int, outcome: str, values: dict[str, Any]) -> None:
     statement = update(_OUTBOX).where(_OUTBOX.c.id == call_id, _OUTBOX.c.delivered_at.is_(None)).values(**values)
-    db.transact(lambda connection: connection.execute(statement).rowcount)
+
+    def work(connection: Connection) -> None:
+        if connection.execute(statement).rowcount:
+            tallies.add(connection, [tallies.Tally(tallies.WEBHOOKS, "", outcome)])
+
+    db.transact(work)
 
 
 # A first call is due at once, even where the database's clock was set back since its job ended.

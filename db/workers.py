@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, Table, bindparam, insert, select, update
 
+from db import tallies
 from db.clock import now
 from db.engine import Database
 from db.rows import JobRow, WorkerRow
@@ -56,10 +57,25 @@ def register(db: Database, worker: Worker) -> None:
     db.transact(lambda connection: connection.execute(statement) and None, again=again)
 
 
-def heartbeat(db: Database, worker_id: str, running: Sequence[str], memory: dict[str, Any], state: str) -> str | None:
-    """The process lives; what it is told to do ("run" or "drain"), None where it is not registered (any more)."""
+def heartbeat(
+    db: Database, worker_id: str, running: Sequence[str], memory: dict[str, Any], state: str,
+    counted: Sequence[tallies.Tally] = (),
+) -> str | None:  # fmt: skip
+    """The process lives; what it is told to do ("run" or "drain"), None where it is not registered (any more).
+
+    `counted` is added to the totals, at most once: where a commit was cut off it is not added again.
+    """
     values = {"worker": worker_id, "new_running": list(running), "new_memory": memory, "new_state": state}
-    return db.transact(lambda connection: connection.execute(_BEATING, values).scalar_one_or_none(), synced=False)
+
+    def again(connection: Connection) -> str | None:
+        return connection.execute(_BEATING, values).scalar_one_or_none()
+
+    def work(connection: Connection) -> str | None:
+        told = again(connection)
+        tallies.add(connection, counted)
+        return told
+
+    return db.transact(work, again=again, synced=False)
 
 
 def gone(db: Database, worker_id: str) -> float | None:

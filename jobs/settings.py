@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -129,6 +129,13 @@ class Settings(BaseModel):
         le=10_000,
         allow_inf_nan=False,
         description="Longest wait for a fuller batch while others decode.",
+    )
+
+    metrics_bind: str = Field(
+        default="", description="HOST:PORT at which workers and keepers serve Prometheus metrics; empty: nowhere."
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="Lines of the log: `text`, or `json`, an object a line for a log collector."
     )
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -24,6 +25,13 @@ class Stored(NamedTuple):
     size: int
 
 
+class Room(NamedTuple):
+    """Bytes of the disk that the storage lies on: all of it, and what is free to us."""
+
+    size: int
+    free: int
+
+
 class Storage:
     """Bytes by content hash, artifacts by job and fence. Safe to share between threads.
 
@@ -38,6 +46,14 @@ class Storage:
             self._place = prepared(Path(unquote(parts.path)))
         else:
             self._place = Remote(url, cache or Path(tempfile.gettempdir()) / "medjobs-cache")
+
+    def room(self) -> Room | None:
+        """How full a local storage's disk is; None for an object store, which has no end."""
+        if not isinstance(self._place, Disk):
+            return None
+        with named(self._place.place):
+            found = shutil.disk_usage(self._place.root)
+        return Room(found.total, found.free)
 
     # -- uploads, by content hash ---------------------------------------------------------------------------------
 

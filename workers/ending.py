@@ -8,11 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from broker.wire import Event
 from db import jobs
 from db.engine import Database
 from db.records import Claim, Completion, Release
+from jobs import logs
 from jobs.errors import DatabaseUnavailable, JobError
 from jobs.settings import Settings
 from jobs.states import Outcome, State
@@ -73,6 +75,9 @@ class Endings:
             log.warning("%d results came too late and were discarded", len(done) + len(back) - len(accepted))
         told = [self._event(one) for one in endings if one.attempt.id in accepted]
         self._flower.tell([event for event in told if event is not None])
+        for one in endings:
+            if one.attempt.id in accepted and one.outcome is not None:
+                logs.attempts.info("attempt ends", extra=_fields(one.attempt.claim, one.outcome))
 
     def _run(self) -> None:
         while endings := self._take():
@@ -116,7 +121,8 @@ class Endings:
         try:
             return bool(jobs.complete(self._db, [failed]))
         except Exception as error:
-            log.error("%s: the job %s is left to its lease", type(error).__name__, claim.id)
+            said = {"job_id": claim.id, "fence": claim.fence}
+            log.error("%s: the job %s is left to its lease", type(error).__name__, claim.id, extra=said)
             return False
 
     def _event(self, ending: Ending) -> Event | None:
@@ -130,6 +136,13 @@ class Endings:
         if outcome.state is State.CANCELLED:
             return self._flower.revoked(attempt.id)
         return self._flower.succeeded(attempt.id, ending.at - attempt.taken_at)
+
+
+def _fields(claim: Claim, outcome: Completion | Release) -> dict[str, Any]:
+    """What the log says of an end."""
+    how = outcome.outcome if isinstance(outcome, Release) else outcome.state
+    code = (outcome.error or {}).get("code")
+    return {"job_id": claim.id, "fence": claim.fence, "kind": claim.kind, "outcome": how.value, "code": code}
 
 
 def back_to_queue(attempt: Attempt, outcome: Outcome, error: JobError | None, settings: Settings) -> Ending:

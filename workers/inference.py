@@ -39,7 +39,7 @@ from workers.hands import Hands
 from workers.line import Line, Plant
 from workers.loading import Models
 from workers.place import history
-from workers.receiving import KindTask, Place, answer_revoke
+from workers.receiving import KindTask, Place, answer_revoke, connected
 from workers.starting import register_shipped
 from workers.taker import Taker
 from workers.watchdog import Watchdog
@@ -96,7 +96,9 @@ class InferenceWorker:
         register_shipped(self.db, self.line.plant.storage)
         workers.register(self.db, self.worker)
         warm = self.models.warm if self.settings.warm_models else None
-        self.watchdog = Watchdog(self.db, self.line, self.settings, self.worker, self._activities, self.drain, warm)
+        self.watchdog = Watchdog(
+            self.db, self.line, self.settings, self.worker, self._activities, self.drain, warm, self._connected
+        )
         answer_revoke(self._cancel_soon)
         app = make_app(self.settings)
         for kind in self.kinds:
@@ -176,6 +178,9 @@ class InferenceWorker:
                     self.flower.tell([self.flower.revoked(job_id)])
 
         threading.Thread(target=cancel, name="cancel", daemon=True).start()
+
+    def _connected(self) -> bool:
+        return connected(getattr(self, "controller", None))
 
     def _activities(self) -> Iterator[Activity]:
         yield from self.hands.activities

@@ -5,6 +5,7 @@ A sweep that fails (a database or a Redis that is away) is tried again at its ne
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import signal
@@ -18,8 +19,9 @@ from db.engine import Database
 from jobs.errors import DatabaseUnavailable, StorageUnavailable
 from jobs.settings import Settings
 from storage.files import Storage
+from workers import keeper_metrics as metrics
 from workers.blame import where
-from workers.starting import clean_path, read_settings, set_up_logging
+from workers.starting import clean_path, read_settings, serve_metrics, set_up_logging
 from workers.sweeps import Sweeps
 from workers.webhooks import Webhooks
 
@@ -75,20 +77,28 @@ class Keeper:
     def _try(self, sweep: Callable[[], object]) -> None:
         name = getattr(sweep, "__name__", "sweep")
         try:
-            sweep()
+            with metrics.SWEEP.labels(name).time():
+                sweep()
         except (DatabaseUnavailable, StorageUnavailable) as error:
+            metrics.SWEEP_FAILURES.labels(name, error.code).inc()
             log.warning("%s: %s", name, error.code)
         except Exception as error:
+            metrics.SWEEP_FAILURES.labels(name, "error").inc()
             log.error("%s in %s: %s", type(error).__name__, name, where(error))
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Read the settings from the environment and run; the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m workers.keeper", description="Keep the promise.")
+    parser.add_argument("--metrics", help="HOST:PORT for Prometheus; none by default")
     settings = read_settings()
+    bind = parser.parse_args(arguments).metrics or settings.metrics_bind
     settings.home.mkdir(parents=True, exist_ok=True)
     os.chdir(settings.home)
     clean_path()
-    set_up_logging()
+    set_up_logging(settings)
+    if bind:
+        serve_metrics(bind, metrics.REGISTRY)
     return Keeper(settings).run()
 
 

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from db import jobs
 from db.engine import Database
 from db.records import Claim, Completion, StoredArtifact
+from jobs import logs
 from jobs.errors import AllItemsFailed, JobError, JobTimeout
 from jobs.kinds import Kind
 from jobs.predicting import Encoded, Source
@@ -33,7 +34,8 @@ from workers.blame import as_job_error
 from workers.ending import Ending, Endings, back_to_queue, cancelled, failed
 from workers.flower import Flower
 from workers.inputs import Inputs
-from workers.loading import Loaded, Models
+from workers.loading import Loaded, Models, name_of
+from workers.metrics import PHASE, Batches
 from workers.provenance import item_entry, provenance, result, warning
 
 log = logging.getLogger("medjobs.workers")
@@ -78,6 +80,7 @@ class Line:
         self._left = threading.Condition()
         """Notified whenever attempts are forgotten."""
 
+        self.batches = Batches()
         self._encode_s = 0.001
         """How long one item takes to encode, lately."""
 
@@ -93,6 +96,8 @@ class Line:
         taken = {claim.id for claim in claims}
         plant.freed([job_id for job_id in ids if job_id not in taken])
         for claim in claims:
+            said = {"job_id": claim.id, "fence": claim.fence, "kind": claim.kind}
+            logs.attempts.info("attempt begins", extra=said)
             self._open(claim)
         plant.flower.tell([event for claim in claims for event in plant.flower.started(claim.id, claim.kind)])
         return len(claims)
@@ -159,7 +164,7 @@ class Line:
             loaded.batcher.expect(-1)
             self._item_failed(unit, as_job_error(error, "decode"))
             return
-        attempt.spend("decode_s", time.monotonic() - begun)
+        _spend(attempt, "decode", time.monotonic() - begun)
         loaded.batcher.put(unit)
 
     # -- predict (workers/batcher.py), then encode and store (a hand) ----------------------------------------------
@@ -167,6 +172,7 @@ class Line:
     def predicted(self, units: Sequence[Unit], outputs: Sequence[Any | JobError], seconds: float) -> None:
         """A batch came back (the batcher's thread): share it out for encoding."""
         portion = max(1, int(ERRAND_S / self._encode_s))
+        self._measure(units, seconds)
         for unit, output in zip(units, outputs, strict=True):
             unit.output = output
             unit.attempt.spend("predict_s", seconds / len(units))
@@ -174,6 +180,13 @@ class Line:
             some = units[first : first + portion]
             attempts = tuple({unit.attempt: None for unit in some})
             self.plant.bench.run_soon(Errand(attempts, partial(self.encode, some)))
+
+    def _measure(self, units: Sequence[Unit], seconds: float) -> None:
+        """A batch is of one model, and so of one kind."""
+        attempt = units[0].attempt
+        assert attempt.model is not None
+        PHASE.labels(attempt.claim.kind, "predict").observe(seconds)
+        self.batches.count(attempt.claim.kind, name_of(attempt.model.pinned), len(units))
 
     def encode(self, units: Sequence[Unit]) -> None:
         """Outputs to entries of the results and files; the files are stored under the fence before anything counts."""
@@ -200,7 +213,7 @@ class Line:
         except Exception as error:
             self._item_failed(unit, as_job_error(error, "encode"))
             return None
-        unit.attempt.spend("encode_s", time.monotonic() - begun)
+        _spend(unit.attempt, "encode", time.monotonic() - begun)
         unit.decoded = unit.output = None
         return encoded
 
@@ -311,6 +324,12 @@ class Line:
 
     def _scratch(self, attempt: Attempt) -> Path:
         return self.plant.scratch / f"{attempt.id}-{attempt.claim.fence}"
+
+
+def _spend(attempt: Attempt, phase: str, seconds: float) -> None:
+    """For the result's provenance, and for the metrics."""
+    attempt.spend(f"{phase}_s", seconds)
+    PHASE.labels(attempt.claim.kind, phase).observe(seconds)
 
 
 def _all_failed(errors: list[dict[str, Any]]) -> AllItemsFailed:

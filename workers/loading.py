@@ -19,6 +19,7 @@ from workers.attempt import Attempt
 from workers.batcher import Batcher
 from workers.bench import Activity
 from workers.blame import as_job_error
+from workers.metrics import PHASE
 from workers.provenance import Used
 
 log = logging.getLogger("medjobs.workers")
@@ -149,7 +150,8 @@ class Models:
             activity.begin("load", waiting)
             made = self._load(pinned)
             took = activity.end()
-            log.info("loaded %s in %.1f s", _name(pinned), took) if isinstance(made, Loaded) else None
+            PHASE.labels(pinned.kind, "load").observe(took)
+            log.info("loaded %s in %.1f s", name_of(pinned), took) if isinstance(made, Loaded) else None
             with self._lock:
                 parked = self._waiting.pop(pinned, deque())
                 if isinstance(made, Loaded):
@@ -171,7 +173,7 @@ class Models:
             return ModelUnusable("The registry does not hold the pinned model version.")
         except Exception as error:
             coded = as_job_error(error, "load")
-            log.error("%s cannot be loaded: %s", _name(pinned), coded.code)
+            log.error("%s cannot be loaded: %s", name_of(pinned), coded.code)
             return coded if coded.retryable or isinstance(coded, ModelUnusable) else ModelUnusable()
 
     def _evict(self) -> None:
@@ -183,5 +185,6 @@ class Models:
             loaded.batcher.close()
 
 
-def _name(pinned: Pinned) -> str:
+def name_of(pinned: Pinned) -> str:
+    """For logs and metrics: the kind, with the model and its version if it has one."""
     return pinned.kind if pinned.model is None else f"{pinned.kind} {pinned.model}@{pinned.version}"

@@ -15,7 +15,6 @@ import threading
 import time
 from typing import Any
 
-import psutil
 from celery.worker import state as celery_state
 
 from broker.app import make_app
@@ -28,7 +27,7 @@ from jobs.needs import served
 from jobs.settings import Settings
 from models.registry import kinds
 from storage.files import Storage
-from workers import memory
+from workers import memory, metrics
 from workers.blame import where
 from workers.flower import Flower
 from workers.longapp import LongApp
@@ -36,8 +35,9 @@ from workers.longrequest import LongRequest
 from workers.longtask import DEVICE, NODE, WORKER_ID, alive_file
 from workers.place import history
 from workers.provenance import code_version
-from workers.receiving import answer_revoke
+from workers.receiving import answer_revoke, connected
 from workers.starting import register_shipped
+from workers.usage import Usage
 
 log = logging.getLogger("medjobs.workers")
 
@@ -118,18 +118,22 @@ class LongWorker:
             consumer.hub.call_soon(lambda: None)
 
     def _look_after(self) -> None:
-        process = psutil.Process()
+        usage = Usage(self.worker.device, children=True)
         while not self._stopped.is_set():
-            self._try(lambda: self._beat(process))
+            self._try(lambda: self._beat(usage))
             if self._silent():
                 log.error("the child has not moved for %.0f s; it is killed", self.settings.silent_s)
                 self._kill_child()
             self._stopped.wait(self.settings.heartbeat_s)
 
-    def _beat(self, process: psutil.Process) -> None:
-        memory = {"rss": sum(one.memory_info().rss for one in (process, *process.children()))}
+    def _beat(self, usage: Usage) -> None:
+        memory = usage.now()
         running = [request.id for request in list(celery_state.active_requests)]
         state = "draining" if self._draining.is_set() else "running"
+        worker = self.worker
+        metrics.show(worker.pool, worker.device, memory)
+        metrics.LEASES.labels(worker.pool, worker.device).set(len(running))
+        metrics.CONNECTED.labels(worker.pool, worker.device).set(connected(getattr(self, "controller", None)))
         told = workers.heartbeat(self.db, self.worker.id, running, memory, state)
         if told is None:
             workers.register(self.db, self.worker)

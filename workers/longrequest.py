@@ -27,6 +27,6 @@ class LongRequest(Request):  # type: ignore[misc]
         if not isinstance(getattr(error, "exc", error), WorkerLostError):
             return super().on_failure(exc_info, send_failed_event, return_ok)
         task_ready(self)
-        log.warning("the process that ran job %s died", self.id)
+        log.warning("the process that ran job %s died", self.id, extra={"job_id": self.id})
         threading.Thread(target=type(self).on_lost, args=(self.id,), daemon=True).start()
         return None

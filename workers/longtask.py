@@ -24,6 +24,7 @@ from db import jobs, reading
 from db.engine import Database
 from db.records import Claim, Completion, Release, StoredArtifact
 from db.refusals import VersionExists
+from jobs import logs
 from jobs.errors import DatabaseUnavailable, JobError, JobTimeout, ModelUnusable, OutOfMemory
 from jobs.kinds import Kind, resolve
 from jobs.predicting import Source
@@ -101,12 +102,15 @@ def _admitted(bound: Bound) -> bool:
 
 def _attempt(bound: Bound, flower: Flower) -> None:
     claim = bound.claim
+    logs.bind(worker=bound.worker_id, job_id=claim.id, fence=claim.fence, kind=claim.kind)
+    logs.attempts.info("attempt begins")
     folder = bound.settings.home / "scratch" / f"{claim.id}-{claim.fence}"
     folder.mkdir(parents=True, exist_ok=True)
     try:
         _run(bound, folder)
     except Stop as stop:
         reason = str(stop.args[0]) if stop.args else LOST
+        logs.attempts.info("attempt ends", extra={"outcome": reason})
         persist(bound, stopped(bound, reason) or (lambda: None))
         flower.tell([flower.revoked(claim.id) if reason == CANCELLED else flower.retried(claim.id, reason)])
         if reason == TIMED_OUT:
@@ -114,6 +118,8 @@ def _attempt(bound: Bound, flower: Flower) -> None:
         raise Ignore from None
     except Exception as error:
         coded = as_job_error(error, "run")
+        outcome = Outcome.RETRIED if coded.retryable else Outcome.FAILED
+        logs.attempts.info("attempt ends", extra={"outcome": outcome.value, "code": coded.code})
         if coded.retryable:
             back = Release(claim.id, claim.fence, Outcome.RETRIED, retry_delay(claim, bound.settings), coded.as_dict())
             persist(bound, partial(jobs.release, bound.db, [back], max_attempts=bound.settings.max_attempts))
@@ -121,6 +127,8 @@ def _attempt(bound: Bound, flower: Flower) -> None:
             raise Ignore from None
         persist(bound, partial(_fail, bound, coded))
         raise JobFailed(coded.code) from None
+    else:
+        logs.attempts.info("attempt ends", extra={"outcome": Outcome.SUCCEEDED.value})
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

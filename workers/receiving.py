@@ -109,6 +109,13 @@ def strategy(task: KindTask, app: Celery, consumer: Any) -> Callable[..., None]:
     return handle
 
 
+def connected(controller: Any) -> bool:
+    """Whether a Celery worker (WorkController) has its connection to the broker."""
+    consumer = getattr(controller, "consumer", None)
+    connection = getattr(consumer, "connection", None)
+    return bool(connection is not None and connection.connected)
+
+
 def answer_revoke(cancel: Callable[[list[str]], None]) -> None:
     """Flower's buttons (revoke, terminate) become our durable cancel.
 

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from jobs import logs
 from jobs.settings import Settings, complaints
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
     from db.engine import Database
     from storage.files import Storage
 
@@ -46,9 +49,9 @@ def child_environment(base: Mapping[str, str]) -> dict[str, str]:
     return {**base, "PYTHONPATH": os.pathsep.join([str(ROOT), *others])}
 
 
-def set_up_logging() -> None:
+def set_up_logging(settings: Settings) -> None:
     """To standard error, ours from INFO, Celery's and kombu's from WARNING: at INFO they print a line per task."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.set_up(settings.log_format, logging.INFO)
     for name in ("celery", "kombu", "amqp"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
@@ -74,6 +77,16 @@ def read_settings() -> Settings:
         return Settings.from_environment()
     except ValidationError as error:
         sys.exit("\n  ".join(["bad settings:", *complaints(error)]))
+
+
+def serve_metrics(bind: str, registry: CollectorRegistry, shared: Path | None = None) -> None:
+    """Serve them at `HOST:PORT`, or end and say why that cannot be."""
+    from workers.exposing import BadBind, serve
+
+    try:
+        serve(bind, registry, shared)
+    except BadBind as error:
+        sys.exit(str(error))
 
 
 def die_with_parent() -> None:

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from jobs.ids import new_id
 from jobs.settings import Settings
 from workers.devices import environment
+from workers.exposing import RESTARTS, SUPERVISING, Shared
 from workers.place import EXIT_STUCK, Place, words
-from workers.starting import SUPERVISED, child_environment
+from workers.starting import SUPERVISED, child_environment, serve_metrics
 
 log = logging.getLogger("medjobs.workers")
 
@@ -38,6 +39,7 @@ class Child:
     device: str
     """Its device, or several with commas between them."""
 
+    index: int
     place: Place
     worker_id: str = ""
     process: subprocess.Popen[bytes] | None = None
@@ -46,30 +48,42 @@ class Child:
     due_at: float = 0.0
 
 
+def _of(child: Child) -> dict[str, str]:
+    return {"worker": child.worker_id}
+
+
 class Supervisor:
     """Starts, restarts and stops the processes."""
 
-    def __init__(self, settings: Settings, pool: str, devices: list[str]) -> None:
-        """One child for each entry of `devices`."""
+    def __init__(self, settings: Settings, pool: str, devices: list[str], metrics: str = "") -> None:
+        """One child for each entry of `devices`. At `metrics` ("HOST:PORT") it serves those of all."""
         self._settings = settings
         self._host = socket.gethostname()
         names = [f"{self._host}:{pool}:{index}" for index, _ in enumerate(devices)]
         self._children = [
-            Child(pool, device, Place(settings, name, pool, device))
-            for name, device in zip(names, devices, strict=True)
+            Child(pool, device, index, Place(settings, name, pool, device))
+            for index, (name, device) in enumerate(zip(names, devices, strict=True))
         ]
+        for device in devices:
+            RESTARTS.labels(pool, device)
         self._base = {**child_environment(os.environ), SUPERVISED: "1"}
         self._stopping = threading.Event()
+        self._metrics = metrics
+        self._shared = Shared() if metrics else None
 
     def run(self) -> int:
         """Until SIGTERM or SIGINT; the exit status."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stopping.set())
+        if self._shared is not None:
+            serve_metrics(self._metrics, SUPERVISING, self._shared.path)
         while not self._stopping.is_set() and self._children:
             for child in list(self._children):
                 self._look_after(child)
             self._stopping.wait(0.1)
         self._stop()
+        if self._shared is not None:
+            self._shared.close()
         return 0
 
     def _look_after(self, child: Child) -> None:
@@ -83,14 +97,18 @@ class Supervisor:
         if status is None:
             self._watch(child)
             return
+        if self._shared is not None:
+            self._shared.ended(child.index)
         if status == 0:
-            log.info("worker %s has drained and stopped, as it was told", child.worker_id)
+            log.info("worker %s has drained and stopped, as it was told", child.worker_id, extra=_of(child))
             self._children.remove(child)
             return
+        RESTARTS.labels(child.pool, child.device).inc()
         child.process, child.due_at = None, time.monotonic()
         lived = child.due_at - child.started_at
         child.place.died(status, lived)
-        log.warning("worker %s: %s after %.0f s; another starts", child.worker_id, words(status), lived)
+        message = "worker %s: %s after %.0f s; another starts"
+        log.warning(message, child.worker_id, words(status), lived, extra=_of(child))
         if status != EXIT_STUCK:
             # The growing pause is for what cannot start: what is killed at work is missed at work.
             grown_s = min(self._settings.restart_cap_s, child.pause_s * 2)
@@ -108,7 +126,9 @@ class Supervisor:
         child.worker_id = f"{child.place.name}:{new_id()[-6:]}"
         command = [sys.executable, "-P", "-m", "workers", "--pool", child.pool, "--device", child.device]
         command += ["--worker-id", child.worker_id]
-        base = {**self._base, **child.place.environment()}
+        base = self._base | child.place.environment()
+        if self._shared is not None:
+            base |= self._shared.environment(child.index)
         child.process = subprocess.Popen(command, env=environment(child.device, base), cwd=self._settings.home)
         child.started_at = time.monotonic()
 

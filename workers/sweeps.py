@@ -14,10 +14,12 @@ from db import jobs, retention, workers
 from db.depths import waiting
 from db.engine import Database
 from db.reading import previews, running_fences
+from jobs import logs
 from jobs.messages import Message
 from jobs.settings import Settings
 from jobs.states import FINAL, State
 from storage.files import Storage
+from workers import keeper_metrics as metrics
 
 log = logging.getLogger("medjobs.keeper")
 
@@ -51,7 +53,7 @@ class Sweeps:
     def send_unsent(self) -> None:
         """Committed and never sent: Redis was away, or the job came back to the queue, or its time has come."""
         while messages := jobs.to_send(self._db, SEND_AT_ONCE, fresh_s=FRESH_S):
-            if self._send(messages) < SEND_AT_ONCE:
+            if self._send(messages, "unsent") < SEND_AT_ONCE:
                 return
 
     def send_lost(self) -> None:
@@ -76,7 +78,7 @@ class Sweeps:
             priority=9 - wire,
         )  # fmt: skip
         for first in range(0, len(lost), SEND_AT_ONCE):
-            if self._send(lost[first : first + SEND_AT_ONCE]) == 0:
+            if self._send(lost[first : first + SEND_AT_ONCE], "lost") == 0:
                 return
         if lost:
             log.warning("%d messages of %s, queue %s, were lost and are sent again", len(lost), pool, need)
@@ -85,6 +87,9 @@ class Sweeps:
         """Jobs whose worker died, or cannot renew, go back to the queue under a higher fence."""
         settings = self._settings
         taken = jobs.expire_leases(self._db, worker_dead_s=settings.worker_dead_s, max_crashes=settings.max_crashes)
+        for one in taken:
+            metrics.RESCUED.labels(one.outcome.value).inc()
+            logs.attempts.info("attempt ends", extra={"job_id": one.id, "outcome": one.outcome.value})
         if taken:
             log.warning("%d leases ran out; those jobs are free again", len(taken))
 
@@ -157,10 +162,12 @@ class Sweeps:
 
     def _send_all(self, messages: Sequence[Message]) -> None:
         for first in range(0, len(messages), SEND_AT_ONCE):
-            self._send(messages[first : first + SEND_AT_ONCE])
+            self._send(messages[first : first + SEND_AT_ONCE], "waited-long")
 
-    def _send(self, messages: Sequence[Message]) -> int:
+    def _send(self, messages: Sequence[Message], why: str) -> int:
         sent = self._dispatcher.send(messages)
+        metrics.SENT.labels(why).inc(len(sent))
+        metrics.UNREACHABLE.inc(len(messages) - len(sent))
         if sent:
             jobs.mark_sent(self._db, sent)
         return len(sent)

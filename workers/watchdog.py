@@ -13,18 +13,18 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-import psutil
-
 from db import jobs, workers
 from db.engine import Database
 from jobs.errors import DatabaseUnavailable, JobError
 from jobs.settings import Settings
 from jobs.states import Outcome
+from workers import metrics
 from workers.attempt import Attempt
 from workers.bench import Activity
 from workers.blame import where
 from workers.ending import back_to_queue
 from workers.line import Line
+from workers.usage import Usage
 
 log = logging.getLogger("medjobs.workers")
 
@@ -46,9 +46,11 @@ class Watchdog:
         activities: Callable[[], Iterable[Activity]],
         drain: Callable[[], None],
         warm: Callable[[], None] | None = None,
+        connected: Callable[[], bool] = lambda: True,
     ) -> None:
         """Starts the thread. `drain` is called when the worker's control column says so, `warm` (None: not at all) with
-        every heartbeat, to load the default models that were promoted meanwhile."""
+        every heartbeat, to load the default models that were promoted meanwhile; `connected` tells whether Celery has
+        its Redis."""
         self.state = "running"
         self._db = db
         self._line = line
@@ -57,7 +59,8 @@ class Watchdog:
         self._activities = activities
         self._drain = drain
         self._warm = warm
-        self._process = psutil.Process()
+        self._connected = connected
+        self._usage = Usage(worker.device)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
         self._thread.start()
@@ -100,8 +103,17 @@ class Watchdog:
 
     def beat(self) -> None:
         """The heartbeat, by which a crash is told from an outage; its answer may be the order to drain."""
-        memory = {"rss": self._process.memory_info().rss}
-        told = workers.heartbeat(self._db, self._worker.id, list(self._line.held)[:200], memory, self.state)
+        figures, held, batches = self._usage.now(), list(self._line.held), self._line.batches.take()
+        worker = self._worker
+        metrics.show(worker.pool, worker.device, figures)
+        metrics.LEASES.labels(worker.pool, worker.device).set(len(held))
+        metrics.MODELS.labels(worker.pool, worker.device).set(len(self._line.models.all()))
+        metrics.CONNECTED.labels(worker.pool, worker.device).set(self._connected())
+        try:
+            told = workers.heartbeat(self._db, worker.id, held[:200], figures, self.state, batches)
+        except DatabaseUnavailable:
+            self._line.batches.give_back(batches)
+            raise
         if told is None:
             workers.register(self._db, self._worker)
         elif told == "drain":

@@ -62,9 +62,8 @@ class Webhooks:
                 outbox.delivered(self._db, call.id)
                 return
             pause = RETRIES_S[call.tries] if again and call.tries < len(RETRIES_S) else None
-            log.warning(
-                "webhook of job %s: %s; %s", call.job_id, problem, "given up" if pause is None else "again later"
-            )
+            then, said = "given up" if pause is None else "again later", {"job_id": call.job_id}
+            log.warning("webhook of job %s: %s; %s", call.job_id, problem, then, extra=said)
             outbox.failed(self._db, call.id, problem, pause)
         except Exception as error:
             log.error("%s after a webhook; it is called again", type(error).__name__)

@@ -7,6 +7,7 @@ from db.rows.file import BlobRow, HoldingRow, JobFileRow
 from db.rows.history import ArtifactRow, AttemptRow, EventRow, OutboxRow, PreviewRow, ResultRow
 from db.rows.job import JobRow
 from db.rows.model import AliasMoveRow, AliasRow, ModelRow, ModelVersionRow, VersionFileRow
+from db.rows.tally import TallyRow
 from db.rows.worker import WatchRow, WorkerRow
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "PreviewRow",
     "ResultRow",
     "Row",
+    "TallyRow",
     "TokenRow",
     "VersionFileRow",
     "WatchRow",

@@ -9,19 +9,25 @@ import click
 
 from medjobs.failing import Trouble
 
+_METRICS = click.option(
+    "--metrics", default="", metavar="HOST:PORT", help="Serve Prometheus metrics there (or MEDJOBS_METRICS_BIND)."
+)
+
 
 @click.command()
 @click.option("--pool", type=click.Choice(["inference", "long"]), default="inference", show_default=True, help="Sort.")
 @click.option("--devices", default="auto", show_default=True, help="auto, cpu, cpu:N, or GPUs such as 0,1 or MIG-... .")
-def worker(pool: str, devices: str) -> None:
+@_METRICS
+def worker(pool: str, devices: str, metrics: str) -> None:
     """Start an inference worker per device, or one long worker for all GPUs, in the foreground; SIGTERM drains them."""
-    _become("workers", "--pool", pool, "--devices", devices)
+    _become("workers", "--pool", pool, "--devices", devices, *_metrics(metrics))
 
 
 @click.command()
-def keeper() -> None:
+@_METRICS
+def keeper(metrics: str) -> None:
     """Start a keeper in the foreground. Any number may run; none of them leads."""
-    _become("workers.keeper")
+    _become("workers.keeper", *_metrics(metrics))
 
 
 @click.command()
@@ -59,6 +65,10 @@ def upgrade() -> None:
         ) from None
     after = schema.current(settings.database)
     click.echo(f"{name} is at {after}" + (" already." if before == after else f" (was {before or 'empty'})."))
+
+
+def _metrics(bind: str) -> list[str]:
+    return ["--metrics", bind] if bind else []
 
 
 def _become(module: str, *arguments: str) -> None:

@@ -131,7 +131,8 @@ class Stack:
 
     def _environment(self) -> dict[str, str]:
         drain = {"MEDJOBS_DRAIN_S": str(min(self.settings.drain_s, DRAIN_S))}
-        return {**self.options.environment, **for_service(self.settings), **drain}
+        # One address cannot be all children's.
+        return {**self.options.environment, **for_service(self.settings), **drain, "MEDJOBS_METRICS_BIND": ""}
 
     def _watch_over(self) -> None:
         # The warden holds the lock too: after a kill -9 no second stack starts before the first one's children ended.

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0006"
-down_revision = "0003"
+down_revision = "0005"
 
 KEEPING = "finished_at IS NOT NULL AND inputs_deleted_at IS NULL AND inputs LIKE '%sha256:%'"
 

@@ -18,12 +18,13 @@ from api import events, health, server
 from api.auth import CACHE_S, Authenticator
 from api.holds import Holds
 from api.outgoing import Outgoing
-from db import jobs
+from db import jobs, workers
 from db.callers import Caller
 from db.records import NewJob
 from jobs.errors import DatabaseUnavailable
 from jobs.ids import new_id
 from jobs.messages import Message
+from jobs.states import State
 from tests.services.stage import Stage, problem
 
 ROOT = Path(__file__).parents[3]
@@ -287,6 +288,11 @@ def test_metrics_count_what_the_database_says(stage: Stage, monkeypatch: pytest.
     for priority in (5, 5, 9):
         stage.submit(priority=priority)
     stage.start(stage.submit(priority=1)["id"])
+    stage.end(stage.submit(priority=1)["id"])
+    stage.end(stage.submit(priority=1)["id"], State.FAILED)
+    alive = workers.Worker("w1", "host", 1, "inference", "cuda:0")
+    workers.register(stage.here.database, alive)
+    workers.heartbeat(stage.here.database, "w1", ["a"], {"rss": 5, "device_used": 7, "cpu": 0.5}, "running")
     stage.get(f"/v1/jobs/{new_id()}")
     stage.call("BREW", "/v1/jobs")
     text = stage.get("/metrics", who=None).text
@@ -294,10 +300,25 @@ def test_metrics_count_what_the_database_says(stage: Stage, monkeypatch: pytest.
         'medjobs_jobs_queued{kind="picture",priority="5"} 2.0',
         'medjobs_jobs_queued{kind="picture",priority="9"} 1.0',
         'medjobs_jobs_running{kind="picture",priority="1"} 1.0',
-        'medjobs_jobs_submitted_total{kind="picture"} 4.0',
+        'medjobs_jobs_submitted_total{kind="picture"} 6.0',
+        'medjobs_jobs_ended_total{code="",kind="picture",state="succeeded"} 1.0',
+        'medjobs_jobs_ended_total{code="timeout",kind="picture",state="failed"} 1.0',
+        'medjobs_attempts_ended_total{code="",kind="picture",outcome="succeeded"} 1.0',
+        'medjobs_job_wait_seconds_count{kind="picture"} 3.0',
+        'medjobs_job_wait_seconds_bucket{kind="picture",le="+Inf"} 3.0',
+        'medjobs_attempt_run_seconds_bucket{kind="picture",le="60.0",outcome="failed"} 1.0',
+        'medjobs_pool_queued{pool="inference"} 3.0',
+        'medjobs_pool_queued{pool="long"} 0.0',
+        'medjobs_pool_workers{pool="inference"} 1.0',
+        'medjobs_pool_workers{pool="long"} 0.0',
+        'medjobs_workers{device_kind="cuda",pool="inference",state="running"} 1.0',
+        'medjobs_worker_memory_bytes{device="cuda:0",pool="inference",what="device_used",worker="w1"} 7.0',
+        'medjobs_worker_busy_ratio{device="cuda:0",pool="inference",what="cpu",worker="w1"} 0.5',
+        'medjobs_storage_bytes{what="free"} ',
+        "medjobs_jobs_unsent 0.0",
         "medjobs_database_up 1.0",
         'medjobs_http_request_duration_seconds_count{method="GET",route="/v1/jobs/<uuid:job_id>",status="404"} 1.0',
-        'medjobs_http_request_duration_seconds_count{method="POST",route="/v1/jobs",status="202"} 4.0',
+        'medjobs_http_request_duration_seconds_count{method="POST",route="/v1/jobs",status="202"} 6.0',
         'medjobs_http_request_duration_seconds_count{method="other",route="-",status="405"} 1.0',
         'medjobs_queue_oldest_seconds{kind="picture",priority="9"} ',
     ):
