@@ -1,4 +1,4 @@
-"""What there is: `jobs`, `show`, `workers`."""
+"""What there is: `jobs`, `show`."""
 
 from __future__ import annotations
 
@@ -124,30 +124,3 @@ def _attempt(attempt: dict[str, Any]) -> tuple[object, ...]:
     why = ": ".join(str(part) for part in (attempt["outcome"], error.get("code")) if part) or "still running"
     start, end = screen.clock(attempt["started_at"]), screen.clock(attempt["ended_at"])
     return attempt["number"], attempt["worker"], start, end, why
-
-
-@click.command()
-@as_json_option
-def workers(raw: bool) -> None:
-    """List the live workers: host, device, memory, how many jobs each runs."""
-    from medjobs import screen
-    from medjobs.client import Client
-
-    with Client() as client:
-        found = client.get("/v1/workers")
-    if raw:
-        screen.as_json(found)
-        return
-    rows = [_worker(worker) for worker in found["workers"]]
-    drawn = screen.table(
-        ("worker", "pool", "device", "pid", "memory", "running"), rows, right=("pid", "memory", "running")
-    )
-    screen.console().print(drawn if rows else "No live worker. Start one with `medjobs worker`, or `medjobs up`.")
-
-
-def _worker(worker: dict[str, Any]) -> tuple[object, ...]:
-    from medjobs import screen
-
-    memory = (worker["memory"] or {}).get("rss")
-    size = "" if memory is None else screen.size(memory)
-    return worker["id"], worker["pool"], worker["device"], worker["pid"], size, worker["running"]
