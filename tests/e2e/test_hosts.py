@@ -136,7 +136,7 @@ def violations(site: Installation, ledger: Ledger) -> list[object]:
     return [*found, *(one for one in strangers(site.engine, ledger, site.files) if one.sort != "files")]
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_a_host_lost_under_load_costs_nothing_and_works_again_once_it_is_back(
     site: Installation, network: Network
 ) -> None:
@@ -146,21 +146,21 @@ def test_a_host_lost_under_load_costs_nothing_and_works_again_once_it_is_back(
     for host in (a, b):
         for pool in ("inference", "long"):
             site.join(host, pool)
-    site.until(lambda: len(site.live()) == 4, 90)
+    site.until(lambda: len(site.live()) == 4, 180)
     with Load(site) as load:
-        site.until(lambda: site.one(ENDED, host=b.name, since=0, until=1e12) > 3, 60)
+        site.until(lambda: site.one(ENDED, host=b.name, since=0, until=1e12) > 3, 120)
         both = counted(site)
-        site.until(lambda: len(held_by(site, b)) >= 3, 30)
+        site.until(lambda: len(held_by(site, b)) >= 3, 60)
         network.cut(b)
         lost = held_by(site, b)
-        site.until(lambda: not held_by(site, b), 30)
+        site.until(lambda: not held_by(site, b), 60)
         alone = counted(site)
         back = clock(site)
         network.mend(b)
-        site.until(lambda: site.one(BEGUN, host=b.name, since=back) > 5, 60)
+        site.until(lambda: site.one(BEGUN, host=b.name, since=back) > 5, 120)
         said = network.slow(b)
         slowed = counted(site)
-        load.end(within_s=60)
+        load.end(within_s=180)
     print(f"ended in {WINDOW_S:g} s: {both} with both, {alone} with one lost, {slowed} with {said}; {len(lost)} lost")
     late = site.log(b, "inference").read_text()
     assert violations(site, load.ledger) == []

@@ -77,7 +77,7 @@ class Installation:
         self.url = f"http://{address}:8000"
         for service in (["api", "--bind", f"{address}:8000", "--access-log", "/dev/null"], *[["workers.keeper"]] * 2):
             self._start(self.control, [sys.executable, "-P", "-m", *service], self.variables(self.control))
-        self.until(self._answers, 60)
+        self.until(self._answers, 180)
 
     def variables(self, host: Host) -> dict[str, str]:
         """The environment of a host: the three variables that join it, and what shortens the waits of this test."""
