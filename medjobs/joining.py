@@ -26,8 +26,9 @@ PAUSE_S = 2.0
 
 SAID_AGAIN_S = 30.0
 
-_REFUSED = re.compile("password|authentication|role .* does not exist|database .* does not exist|pg_hba|certificate")
-"""What PostgreSQL, or the TLS before it, says that no waiting mends. Other words are shown, and waited for."""
+_REFUSED = re.compile("FATAL|password|certificate")
+_PASSING = re.compile("starting up|shutting down|recovery|too many|connection slots|terminating")
+"""What PostgreSQL, or libpq before it, says that no waiting mends; and what passes though it is as fatal."""
 
 LOOKED_AT = 3
 """Versions of models of which one file is looked for in the storage."""
@@ -85,7 +86,7 @@ def check_database(database: Database) -> str:
         found = revisions.standing(database)
     except DatabaseUnavailable as error:
         reason = str(error.facts.get("reason") or error.detail)
-        if _REFUSED.search(reason):
+        if _REFUSED.search(reason) and not _PASSING.search(reason):
             raise Trouble(f"{name} refuses this host: {reason}.", "Correct MEDJOBS_DATABASE_URL.") from None
         raise Away(f"{name} (MEDJOBS_DATABASE_URL) does not answer: {reason}") from None
     if found.behind:

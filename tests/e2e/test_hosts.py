@@ -6,7 +6,6 @@ Root alone can make such hosts. Elsewhere this is skipped; in CI as root it has 
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,14 +17,7 @@ from tests.services.installation import Installation
 from tests.services.network import Host, Network, NoNetwork
 from tests.services.postgres import NoPostgres
 from tests.services.redis import NoRedis
-from tests.torture.callers import Callers
-from tests.torture.judge import judge, read, strangers
-from tests.torture.ledger import Ledger, Order
-from tests.torture.orders import Mix, Orders
-
-PHASE = "hosts"
-
-MIX = Mix(callback=0)
+from tests.torture.load import Load
 
 WINDOW_S = 4.0
 """Time in which ended jobs are counted."""
@@ -60,48 +52,6 @@ def site(tmp_path: Path, network: Network) -> Iterator[Installation]:
             made.__exit__()
 
 
-class Load:
-    """Keeps some dozens of jobs waiting until it is told that it is enough, and writes down what must come of each."""
-
-    def __init__(self, site: Installation, seed: int = 5) -> None:
-        self.ledger = Ledger(site.folder / "ledger.jsonl")
-        self._site = site
-        self._callers = Callers(site.url, site.token, self.ledger, seed)
-        self._orders = Orders(seed, "http://127.0.0.1/unused")
-        self._files = self._orders.files[:4]
-        self._enough = threading.Event()
-        self._thread = threading.Thread(target=self._feed, name="load")
-
-    def __enter__(self) -> Load:
-        first = (self._orders.of_file(content, MIX, sleep_s=0.2, artifact=True) for content in self._files)
-        self._callers.submit(PHASE, first, 50.0)
-        self._callers.submit_many(PHASE, (self._orders.steps(Mix(steps_of=(80, 80), step_s=0.1, callback=0)),) * 2)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._enough.set()
-        self._thread.join(60)
-        self._callers.close()
-
-    def _feed(self) -> None:
-        waiting = "SELECT count(*) FROM jobs WHERE state = 'queued'"
-        while not self._enough.wait(0.2):
-            if self._site.one(waiting) < 60:
-                self._callers.submit_many(PHASE, (self._short() for _ in range(40)))
-
-    def _short(self) -> Order:
-        content = self._orders.rng.choice(self._files)
-        return self._orders.of_file(content, MIX, sleep_s=0.2, artifact=self._orders.rng.random() < 0.3)
-
-    def end(self, within_s: float) -> None:
-        """No more; wait until all of it has ended."""
-        self.__exit__()
-        self._site.until(lambda: self._site.one(OPEN) == 0, within_s)
-
-
-OPEN = "SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')"
-
 ENDED = (
     "SELECT count(*) FROM attempts a JOIN workers w ON w.id = a.worker_id WHERE a.outcome = 'succeeded'"
     " AND w.host LIKE :host AND a.ended_at > :since AND a.ended_at <= :until"
@@ -129,13 +79,6 @@ def held_by(site: Installation, host: Host) -> set[str]:
     return {row[0] for row in rows}
 
 
-def violations(site: Installation, ledger: Ledger) -> list[object]:
-    """Every broken promise, as a judge outside of the system finds it."""
-    held = read(site.engine, [entry.ids[0] for entry in ledger.of(PHASE) if entry.ids])
-    found = judge(ledger, PHASE, held, site.files, site.seam / "commits")
-    return [*found, *(one for one in strangers(site.engine, ledger, site.files) if one.sort != "files")]
-
-
 @pytest.mark.timeout(600)
 def test_a_host_lost_under_load_costs_nothing_and_works_again_once_it_is_back(
     site: Installation, network: Network
@@ -143,11 +86,12 @@ def test_a_host_lost_under_load_costs_nothing_and_works_again_once_it_is_back(
     """Given two worker hosts under load, when the cable of one is pulled and put back, and its line is bad then, then
     every job is committed once with the right result, and the host gets jobs again by itself."""
     a, b = network["gpu-a"], network["gpu-b"]
+    commits = site.seam / "commits"
     for host in (a, b):
         for pool in ("inference", "long"):
             site.join(host, pool)
     site.until(lambda: len(site.live()) == 4, 180)
-    with Load(site) as load:
+    with Load(site.folder, site.engine, site.url, site.token, long=2) as load:
         site.until(lambda: site.one(ENDED, host=b.name, since=0, until=1e12) > 3, 120)
         both = counted(site)
         site.until(lambda: len(held_by(site, b)) >= 3, 60)
@@ -160,14 +104,16 @@ def test_a_host_lost_under_load_costs_nothing_and_works_again_once_it_is_back(
         site.until(lambda: site.one(BEGUN, host=b.name, since=back) > 5, 120)
         said = network.slow(b)
         slowed = counted(site)
-        load.end(within_s=180)
+        load.end(site.until, 180)
+    # What the lost host had written under its old fences is swept away within seconds.
+    site.until(lambda: not load.violations(site.files, commits), 60)
     print(f"ended in {WINDOW_S:g} s: {both} with both, {alone} with one lost, {slowed} with {said}; {len(lost)} lost")
     late = site.log(b, "inference").read_text()
-    assert violations(site, load.ledger) == []
+    assert load.violations(site.files, commits) == []
     assert len(lost) >= 3
     assert alone["gpu-b"] == 0
     assert both["gpu-a"] > 0
     assert both["%"] > 1.3 * alone["%"], (both, alone)
     assert slowed["gpu-b"] > 0, slowed
     assert "came too late and were discarded" in late, late[-3000:]
-    assert site.one("SELECT count(*) FROM jobs WHERE state <> 'succeeded'") == 0
+    assert load.count("state <> 'succeeded'") == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,9 +32,7 @@ def test_the_revisions_of_this_code_are_those_that_alembic_finds(database: Datab
     assert (found.at, found.newest, found.behind, found.ahead) == (schema.newest(), schema.newest(), False, False)
 
 
-@pytest.mark.parametrize(
-    ("revision", "said"), [("0001", "schema 0001, older than this code"), (None, "of no release")]
-)
+@pytest.mark.parametrize(("revision", "said"), [("0001", "schema 0001, older than this code"), (None, "of no release")])
 def test_an_older_schema_is_refused_with_the_command_that_mends_it(
     database: Database, revision: str | None, said: str
 ) -> None:
