@@ -57,7 +57,10 @@ ENDED = (
     " AND w.host LIKE :host AND a.ended_at > :since AND a.ended_at <= :until"
 )
 
-BEGUN = "SELECT count(*) FROM attempts a JOIN workers w ON w.id = a.worker_id WHERE w.host = :host AND a.started_at > :since"
+BEGUN = (
+    "SELECT count(*) FROM attempts a JOIN workers w ON w.id = a.worker_id"
+    " WHERE w.host = :host AND a.started_at > :since"
+)
 
 
 def clock(site: Installation) -> float:

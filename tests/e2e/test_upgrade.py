@@ -181,9 +181,8 @@ def test_old_and_new_side_by_side_over_the_migrations_fail_no_job(installation: 
         alone = installation.now()
         installation.until(lambda: installation.ended(newer, since=alone) > 20, 120)
         load.end(installation.until, 180)
-    print(
-        f"{before} -> {revisions.known()[-1]}: {installation.ended(older)} jobs by old, {installation.ended(newer)} by new"
-    )
+    counts = f"{installation.ended(older)} jobs by the old release, {installation.ended(newer)} by the new"
+    print(f"schema {before} -> {revisions.known()[-1]}: {counts}")
     installation.until(lambda: not load.violations(installation.files, tmp_path / "none"), 30)
     assert load.violations(installation.files, tmp_path / "none") == []
     assert load.count("state <> 'succeeded'") == 0
