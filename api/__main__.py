@@ -12,12 +12,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from api.server import PortTaken, run
+from api.server import PortTaken, SchemaBehind, run
 from jobs.settings import Settings, complaints
 
 
 def main() -> int:
-    """Parse the command line and serve; 2 for a bad setting or address."""
+    """Parse the command line and serve; 2 for a bad setting or address, 1 for an old schema."""
     parser = argparse.ArgumentParser(prog="python -m api", description="The medjobs HTTP API.")
     parser.add_argument("--bind", default="127.0.0.1:8000", help="HOST:PORT; port 0 takes a free one")
     parser.add_argument("--url-file", type=Path, help="gets the address once requests are answered")
@@ -31,6 +31,9 @@ def main() -> int:
     except (PortTaken, ValueError) as error:
         print(error.args[-1], file=sys.stderr)
         return 2
+    except SchemaBehind as error:
+        print(error, file=sys.stderr)
+        return 1
     return 0
 
 

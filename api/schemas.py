@@ -25,6 +25,12 @@ class JobPath(BaseModel):
     job_id: UUID
 
 
+class WorkerPath(BaseModel):
+    """A worker's id in the path."""
+
+    worker_id: str = Field(description="As `GET /v1/workers` shows it.")
+
+
 class FilePath(BaseModel):
     """A file's id in the path."""
 

@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from api.app import UNMATCHED, create_app
 from api.problems import MEDIA_TYPE, Problem
 from api.services import EXTENSION, Services
+from db import revisions
 from db.engine import Database
 from jobs import logs
 from jobs.errors import JobError
@@ -42,6 +43,10 @@ BACKLOG = 512
 
 class PortTaken(OSError):
     """Something else listens on the address; choose another port, or 0 for a free one."""
+
+
+class SchemaBehind(Exception):
+    """The database has the schema of an older release; the text says what to do."""
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
@@ -215,6 +220,25 @@ def register_shipped(settings: Settings) -> None:
         database.close()
 
 
+def refuse_old_schema(settings: Settings) -> None:
+    """Raise `SchemaBehind` where migrations are missing: this code would fail at every request.
+
+    A database that is away or empty is waited for: `/readyz` says so.
+    """
+    database = Database(settings.database, pool_size=1, wait_s=settings.database_wait_s)
+    try:
+        found = revisions.standing(database)
+    except (JobError, DBAPIError):
+        return
+    finally:
+        database.close()
+    if found.at is not None and found.behind:
+        raise SchemaBehind(
+            f"the database has the schema {found.at}, older than this code, which needs {found.newest}; "
+            "run `medjobs db upgrade` with this release, once, then start again"
+        )
+
+
 def run(settings: Settings, bind: str, url_file: Path | None = None, access_log: str = "-") -> None:
     """Serve until a signal ends it."""
     sys.path[:] = without_working_folder(sys.path)
@@ -223,6 +247,7 @@ def run(settings: Settings, bind: str, url_file: Path | None = None, access_log:
     if url_file is not None:
         url_file.unlink(missing_ok=True)
     logging.getLogger("gunicorn.error").addFilter(_say_silence)
+    refuse_old_schema(settings)
     listener = listen(bind, settings.client_silence_s)
     log.info("listening on %s", url_of(listener))
     register_shipped(settings)

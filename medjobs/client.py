@@ -206,6 +206,13 @@ class Client:
         """The JSON at `path`: "/v1/models", "/v1/kinds", "/v1/workers" and so on."""
         return self.send("GET", path, params=query).json()
 
+    def drain(self, name: str) -> list[dict[str, Any]]:
+        """Tell a worker, or all of a host, to end what they have and to stop; those that were told (admin)."""
+        live = self.get("/v1/workers")["workers"]
+        ids = [worker["id"] for worker in live if name in (worker["id"], worker["host"])]
+        paths = [f"/v1/workers/{quote(one, safe='')}:drain" for one in ids]
+        return [self.send("POST", path).json() for path in paths]
+
     def content(self, path: str) -> bytes:
         """The bytes at `path`, for example an artifact's `href`."""
         return self.send("GET", path).content

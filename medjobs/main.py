@@ -24,7 +24,7 @@ COMMANDS = {
     "models": ("medjobs.commands.models:models", "List, show, compare, promote, add and export models."),
     "verify": ("medjobs.commands.verify:verify", "Run a job again and compare every number of its result."),
     "preflight": ("medjobs.commands.preflight:preflight", "Say which model takes which DICOM, without inference."),
-    "workers": ("medjobs.commands.listing:workers", "List the live workers."),
+    "workers": ("medjobs.commands.workers:workers", "List the live workers; drain a worker or a host."),
     "demo": ("medjobs.commands.demo:demo", "Show everything once, on example images; --break to break it."),
     "doctor": ("medjobs.commands.doctor:doctor", "Check this installation and say what to do."),
     "worker": ("medjobs.commands.services:worker", "Start a worker in the foreground."),

@@ -1,4 +1,4 @@
-"""What there is: `jobs`, `show`, `workers`."""
+"""What there is: `jobs`, `show`."""
 
 from __future__ import annotations
 
@@ -124,36 +124,3 @@ def _attempt(attempt: dict[str, Any]) -> tuple[object, ...]:
     why = ": ".join(str(part) for part in (attempt["outcome"], error.get("code")) if part) or "still running"
     start, end = screen.clock(attempt["started_at"]), screen.clock(attempt["ended_at"])
     return attempt["number"], attempt["worker"], start, end, why
-
-
-@click.command()
-@as_json_option
-def workers(raw: bool) -> None:
-    """List the live workers: host, device, memory, how many jobs each runs."""
-    from medjobs import screen
-    from medjobs.client import Client
-
-    with Client() as client:
-        found = client.get("/v1/workers")
-    if raw:
-        screen.as_json(found)
-        return
-    rows = [_worker(worker) for worker in found["workers"]]
-    columns = ("worker", "pool", "device", "state", "pid", "memory", "running", "restarts")
-    drawn = screen.table(columns, rows, right=("pid", "memory", "running", "restarts"))
-    screen.console().print(drawn if rows else "No live worker. Start one with `medjobs worker`, or `medjobs up`.")
-    for worker in found["workers"]:
-        if worker.get("last_exit"):
-            ended = worker["last_exit"]
-            screen.entry(f"{worker['id']}: ", f"before it, {ended['reason']}, {screen.clock(ended['at'])}")
-
-
-def _worker(worker: dict[str, Any]) -> tuple[object, ...]:
-    from medjobs import screen
-
-    memory = (worker["memory"] or {}).get("rss")
-    size = "" if memory is None else screen.size(memory)
-    return (
-        worker["id"], worker["pool"], worker["device"], worker["state"], worker["pid"], size, worker["running"],
-        worker.get("restarts") or "",
-    )  # fmt: skip

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import click
 
-from medjobs.failing import Trouble
+from medjobs.failing import USAGE, Trouble
 
 _METRICS = click.option(
     "--metrics", default="", metavar="HOST:PORT", help="Serve Prometheus metrics there (or MEDJOBS_METRICS_BIND)."
@@ -19,14 +20,56 @@ _METRICS = click.option(
 @click.option("--devices", default="auto", show_default=True, help="auto, cpu, cpu:N, or GPUs such as 0,1 or MIG-... .")
 @_METRICS
 def worker(pool: str, devices: str, metrics: str) -> None:
-    """Start an inference worker per device, or one long worker for all GPUs, in the foreground; SIGTERM drains them."""
+    """Start an inference worker per device, or one long worker for all GPUs, in the foreground; SIGTERM drains them.
+
+    MEDJOBS_DATABASE_URL, MEDJOBS_REDIS_URL and MEDJOBS_STORAGE_URL join this host to an installation. It says what is
+    wrong with one of them, and waits for a service that does not answer yet. `medjobs workers` lists who has joined.
+    """
+    _join(pool, devices)
     _become("workers", "--pool", pool, "--devices", devices, *_metrics(metrics))
+
+
+def _refuse_old_schema() -> None:
+    """Raises `Trouble` where migrations are missing; a database that is away is the keeper's to wait for."""
+    from db.engine import Database
+    from medjobs import joining
+    from medjobs.environment import read_settings
+
+    settings = read_settings()
+    database = Database(settings.database, pool_size=1, wait_s=settings.database_wait_s)
+    try:
+        joining.check_database(database)
+    except joining.Away as away:
+        click.echo(f"medjobs: {away}; the keeper goes on trying.", err=True)
+    finally:
+        database.close()
+
+
+def _join(pool: str, devices: str) -> None:
+    """Look at database, Redis and storage in this process, which the worker's then replaces: it costs no memory."""
+    import socket
+
+    import medjobs
+    from medjobs import joining
+    from medjobs.environment import read_settings, redis_url
+    from workers.devices import expand
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # in a container we are process 1, which has no default
+    try:
+        found = expand(devices)
+    except ValueError as error:
+        raise Trouble(str(error), "Correct --devices.", USAGE) from None
+    settings = read_settings()
+    joined = joining.join(settings.model_copy(update={"redis_url": redis_url(settings)}))
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    click.echo(joining.introduced(socket.gethostname(), pool, found, joined, medjobs.__version__))
 
 
 @click.command()
 @_METRICS
 def keeper(metrics: str) -> None:
     """Start a keeper in the foreground. Any number may run; none of them leads."""
+    _refuse_old_schema()
     _become("workers.keeper", *_metrics(metrics))
 
 

@@ -58,9 +58,13 @@ class Postgres:
     A `folder` that is named is kept when `halt` ends the server, and served again. `settings` are PostgreSQL's own.
     """
 
-    def __init__(self, *, durable: bool = False, folder: Path | None = None, **settings: str) -> None:
+    def __init__(
+        self, *, durable: bool = False, address: str = "127.0.0.1", folder: Path | None = None, **settings: str
+    ) -> None:
+        """`address`: where it listens besides the loopback; see `admit`."""
         self._durable = durable
         self._settings = settings
+        self._addresses = ",".join(dict.fromkeys(["127.0.0.1", address]))
         binaries = find_binaries()
         if binaries is None:
             raise NoPostgres("no initdb found on PATH or under /usr/lib/postgresql; install postgresql to run this.")
@@ -109,7 +113,7 @@ class Postgres:
     def start(self) -> None:
         """Start the server on its port and wait until it answers."""
         options = {
-            "listen_addresses": "127.0.0.1", "port": str(self.port), "unix_socket_directories": str(self.folder),
+            "listen_addresses": self._addresses, "port": str(self.port), "unix_socket_directories": str(self.folder),
             "max_connections": "200", "fsync": "on" if self._durable else "off", "shared_buffers": "64MB",
             **self._settings,
         }  # fmt: skip
@@ -147,6 +151,13 @@ class Postgres:
     def add_role(self, name: str) -> None:
         """A further user with every right."""
         self._command(sql.SQL("CREATE ROLE {} LOGIN SUPERUSER").format(sql.Identifier(name)))
+
+    def admit(self, network: str, password: str) -> None:
+        """Let the user `medjobs` in from a network ("10.1.0.0/16"), by a password that the loopback need not give."""
+        with (self.folder / "data" / "pg_hba.conf").open("a") as rules:
+            rules.write(f"host all medjobs {network} scram-sha-256\n")
+        self._command(sql.SQL("ALTER ROLE medjobs PASSWORD {}").format(sql.Literal(password)))
+        self._command(sql.SQL("SELECT pg_reload_conf()"))
 
     def refuse(self, name: str, refused: bool) -> None:
         """Let a user in no more and cut its connections, as if the network failed one host; or let it in again."""

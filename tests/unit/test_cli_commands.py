@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from werkzeug.serving import make_server
 
 from api.app import create_app
 from api.services import EXTENSION
-from db import callers, jobs, schema
+from db import callers, jobs, schema, workers
 from db.engine import Database
 from db.records import Completion, StoredArtifact
 from jobs.settings import Settings
@@ -235,3 +236,43 @@ def test_doctor_sees_a_database_of_another_version(here: Here, monkeypatch: pyte
     found = {check["name"]: check for check in json.loads(here.run("doctor", "--json").output)}
     assert found["database"]["state"] == "fail"
     assert "medjobs db upgrade" in found["database"]["do"]
+
+
+def a_worker(here: Here, name: str, host: str) -> None:
+    workers.register(here.db, workers.Worker(id=name, host=host, pid=1, pool="inference", device="cpu"))
+
+
+def test_workers_lists_when_typed_alone_and_drains_one_worker_or_a_whole_host(here: Here) -> None:
+    """Given three workers on two hosts, when a host is drained, then its two are told, and the third is not."""
+    for name, host in (("gpu1:inference:0:a", "gpu1"), ("gpu1:long:0:b", "gpu1"), ("gpu2:inference:0:c", "gpu2")):
+        a_worker(here, name, host)
+    assert [len(json.loads(here.run("workers", "--json").output)["workers"])] == [3]
+    assert "gpu2" in here.run("workers").output
+    done = here.run("workers", "drain", "gpu1")
+    assert (done.exit_code, done.output.count(" drains; it runs 0 jobs.")) == (0, 2)
+    assert {one.id[:4] for one in workers.live(here.db, 20) if one.control == "drain"} == {"gpu1"}
+    assert here.run("workers", "drain", "gpu2:inference:0:c").exit_code == 0
+    assert {one.control for one in workers.live(here.db, 20)} == {"drain"}
+    missing = here.run("workers", "drain", "gpu9")
+    assert missing.exit_code == 1
+    assert "gpu9" in missing.output
+
+
+def test_drain_waits_for_the_last_of_a_host_and_tells_the_one_that_took_the_place_of_a_crashed_one(here: Here) -> None:
+    a_worker(here, "gpu1:inference:0:a", "gpu1")
+
+    def crash_and_come_again() -> None:
+        while workers.live(here.db, 20)[0].control != "drain":
+            time.sleep(0.02)
+        a_worker(here, "gpu1:inference:0:b", "gpu1")
+        workers.gone(here.db, "gpu1:inference:0:a")
+        while workers.live(here.db, 20)[0].control != "drain":
+            time.sleep(0.02)
+        workers.gone(here.db, "gpu1:inference:0:b")
+
+    host = threading.Thread(target=crash_and_come_again)
+    host.start()
+    done = here.run("workers", "drain", "gpu1", "--wait")
+    host.join(20)
+    assert (done.exit_code, done.output.splitlines()[-1]) == (0, "gpu1 has stopped.")
+    assert workers.live(here.db, 20) == []

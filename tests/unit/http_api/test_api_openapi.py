@@ -33,6 +33,7 @@ PATHS: dict[str, set[str]] = {
     "/v1/models/{name}/gate": {"put"},
     "/v1/models/{name}/compare": {"get"},
     "/v1/workers": {"get"},
+    "/v1/workers/{worker_id}:drain": {"post"},
     "/healthz": {"get"},
     "/readyz": {"get"},
     "/metrics": {"get"},

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from api.model_schemas import KindList, ModelDetail, ModelList, VersionBody
-from api.schemas import JobBody, JobList, WorkerList
+from api.schemas import JobBody, JobList, WorkerBody, WorkerList
 from db import audit, jobs, workers
 from db.records import Completion, Release
 from jobs.states import Outcome, State
@@ -296,3 +296,25 @@ def test_given_a_running_job_then_progress_is_shown(stage: Stage) -> None:
     body = stage.get(f"/v1/jobs/{job}").json
     assert body is not None
     assert body["progress"] == {"fraction": 0.4, "stage": "predict", "message": "2 of 5 items"}
+
+
+def test_an_admin_drains_a_worker_and_the_trail_says_who(stage: Stage) -> None:
+    database, name = stage.here.database, "gpu1:inference:0:abc123"
+    workers.register(database, workers.Worker(id=name, host="gpu1", pid=1, pool="inference", device="cuda:0"))
+    problem(stage.post(f"/v1/workers/{name}:drain"), 403, "missing-scope")
+    assert workers.heartbeat(database, name, [], {}, "running") == "run"
+    for _ in range(2):
+        answer = stage.post(f"/v1/workers/{name}:drain", who="admin")
+        assert answer.status_code == 202
+        assert WorkerBody.model_validate_json(answer.text).state == "draining"
+    assert workers.heartbeat(database, name, [], {}, "running") == "drain"
+    assert [one["state"] for one in stage.get("/v1/workers").json["workers"]] == ["draining"]  # type: ignore[index]
+    trail = audit.listing(database, object=name)
+    assert [(act.caller, act.action) for act in trail] == [("root", "drain"), ("root", "drain")]
+
+
+def test_a_worker_that_has_gone_or_never_was_cannot_be_drained(stage: Stage) -> None:
+    workers.register(stage.here.database, workers.Worker(id="w-1", host="gpu1", pid=1, pool="long", device="cpu"))
+    workers.gone(stage.here.database, "w-1")
+    for name in ("w-1", "nobody"):
+        problem(stage.post(f"/v1/workers/{name}:drain", who="admin"), 404, "not-found")
