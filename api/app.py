@@ -69,7 +69,7 @@ def create_app(settings: Settings) -> OpenAPI:
 def make_services(settings: Settings) -> Services:
     """What the requests of one process share."""
     database = Database(settings.database, wait_s=settings.database_wait_s)
-    storage = Storage(settings.storage)
+    storage = Storage(settings.storage, settings.home / "cache")
     return Services(
         settings=settings,
         database=database,

@@ -213,7 +213,7 @@ def register_shipped(settings: Settings) -> None:
     """
     database = Database(settings.database, wait_s=settings.database_wait_s)
     try:
-        import_shipped(database, Storage(settings.storage))
+        import_shipped(database, Storage(settings.storage, settings.home / "cache"))
     except (JobError, DBAPIError) as error:
         log.warning("the shipped models are not registered yet: %s; see `medjobs doctor`", type(error).__name__)
     finally:

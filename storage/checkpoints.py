@@ -63,11 +63,12 @@ class StoredCheckpoints:
         `manifest` is the caller's own JSON. (That the crash count is reset is the worker's to say to the database.)
         """
         here = _Place(self._fence, self._next)
+        self._next += 1  # A try that fails half-way leaves a half behind, which no later one may write into.
         new = {
             path: _Segment(self._fence, path.name, _of_file(path)) for path in segments if path.name not in self._held
         }
         written: dict[str, bytes | Path] = {self._path(here, name): content for name, content in files.items()}
-        self._place.write_many(written | {self._segment(one): path for path, one in new.items()})
+        self._place.create_many(written | {self._segment(one): path for path, one in new.items()})
         body = {
             "manifest": manifest,
             "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
@@ -75,9 +76,8 @@ class StoredCheckpoints:
         }
         text = json.dumps(body, allow_nan=False, sort_keys=True)
         sealed = json.dumps({"sha256": hashlib.sha256(text.encode()).hexdigest(), "body": text})
-        self._place.write_many({self._path(here, _MANIFEST): sealed.encode()})
+        self._place.create_many({self._path(here, _MANIFEST): sealed.encode()})
         self._held |= {one.name: one for one in new.values()}
-        self._next += 1
         for old in [
             found for found in self._all() if found.fence == self._fence and found.number <= here.number - _KEEP
         ]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -15,6 +14,7 @@ from storage.checkpoints import StoredCheckpoints
 from storage.disk import Disk, prepared
 from storage.errors import BadName, TooLarge
 from storage.remote import Remote
+from storage.s3 import S3
 from storage.trouble import named
 
 
@@ -39,13 +39,18 @@ class Storage:
     """
 
     def __init__(self, url: str, cache: Path | None = None) -> None:
-        """`url`: `file:///folder` or a path (the fast way), or any of fsspec's; `cache`: local copies of the latter."""
+        """`url`: `file:///folder` or a path (the fast way), `s3://bucket/prefix`, or any of fsspec's.
+
+        `cache` is a local folder for copies of what lies in the latter; without it, one that ends with the process.
+        """
         parts = urlsplit(url)
         self._place: Disk | Remote
         if parts.scheme in ("", "file"):
             self._place = prepared(Path(unquote(parts.path)))
+        elif parts.scheme in ("s3", "s3a"):
+            self._place = S3(url, cache)
         else:
-            self._place = Remote(url, cache or Path(tempfile.gettempdir()) / "medjobs-cache")
+            self._place = Remote(url, cache)
 
     def room(self) -> Room | None:
         """How full a local storage's disk is; None for an object store, which has no end."""
@@ -161,12 +166,15 @@ class Storage:
 
     # -- the place itself -----------------------------------------------------------------------------------------
 
-    def check(self) -> None:
-        """Raise `StorageUnavailable` unless a file can be written and deleted."""
-        self._place.check()
+    def check(self, thorough: bool = False) -> str:
+        """Raise `StorageUnavailable` unless a file can be written and deleted, and listed where `thorough`.
+
+        Says where things lie, without any secret.
+        """
+        return self._place.check(thorough)
 
     def clean(self) -> int:
-        """Delete temporary files that a crash left behind a day ago; how many."""
+        """Delete temporary files and unfinished uploads that a crash left behind a day ago; how many."""
         return self._place.clean()
 
 

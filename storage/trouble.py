@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from jobs.errors import StorageUnavailable
+from storage.advice import advice
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -22,11 +23,12 @@ def named(place: str) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise StorageUnavailable(_detail(error, place)) from error
+        raise StorageUnavailable(advice(error, place) or _detail(error, place)) from error
     except Exception as error:
         # botocore's and others' errors share no base class with OSError; what we raise ourselves passes.
         if type(error).__module__.split(".")[0] in {"botocore", "aiobotocore", "aiohttp", "fsspec", "s3fs", "gcsfs"}:
-            raise StorageUnavailable(f"The storage at {place} failed ({type(error).__name__}).") from error
+            detail = advice(error, place) or f"The storage at {place} failed ({type(error).__name__})."
+            raise StorageUnavailable(detail) from error
         raise
 
 

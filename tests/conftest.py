@@ -16,6 +16,7 @@ from db import schema
 from db.engine import Database
 from tests.services.postgres import NoPostgres, Postgres
 from tests.services.redis import NoRedis, RedisServer
+from tests.services.s3 import S3Server
 
 
 def absent(reason: str) -> None:
@@ -58,6 +59,22 @@ def postgres_url(postgres_server: Postgres, _migrated: str) -> Iterator[str]:
     name = postgres_server.fresh(template=_migrated)
     yield postgres_server.url(name)
     postgres_server.drop(name)
+
+
+@pytest.fixture(scope="session")
+def _s3_server() -> Iterator[S3Server]:
+    server = S3Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3(_s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """The session's S3, empty but for a bucket, and the environment with which a user reaches it."""
+    _s3_server.empty()
+    for name, value in _s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    return _s3_server
 
 
 @pytest.fixture(scope="session")

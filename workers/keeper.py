@@ -35,7 +35,7 @@ class Keeper:
         """Opens nothing yet."""
         self._stopping = threading.Event()
         self._db = Database(settings.database, pool_size=4, wait_s=settings.database_wait_s)
-        sweeps = Sweeps(self._db, Storage(settings.storage), Dispatcher(settings), settings)
+        sweeps = Sweeps(self._db, Storage(settings.storage, settings.home / "cache"), Dispatcher(settings), settings)
         self._webhooks = Webhooks(self._db, settings)
         often = settings.keeper_interval_s
         self._every: dict[Callable[[], object], float] = {

@@ -15,10 +15,12 @@ from tests.unit.test_storage_files import emptied
 JOB = "0198c2a4-0000-7000-8000-000000000002"
 
 
-@pytest.fixture(params=["file", "memory"])
+@pytest.fixture(params=["file", "memory", "s3"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
     emptied()
-    yield Storage(tmp_path.as_uri() if request.param == "file" else "memory://bucket", cache=tmp_path / "cache")
+    urls = {"file": tmp_path.as_uri, "memory": lambda: "memory://bucket"}
+    url = urls[request.param]() if request.param in urls else request.getfixturevalue("s3").url()
+    yield Storage(url, cache=tmp_path / "cache")
     emptied()
 
 
@@ -109,13 +111,13 @@ def test_given_a_work_that_grows_when_saved_then_only_what_is_new_is_written(
 ) -> None:
     """Given three checkpoints of one, two and three segments, then each segment goes to the storage once."""
     told: list[str] = []
-    write = type(storage._place).write_many
+    write = type(storage._place).create_many
 
     def telling(place: Any, given: dict[str, Any]) -> None:
         told.extend(path.rpartition("/")[2] for path in given)
         write(place, given)
 
-    monkeypatch.setattr(type(storage._place), "write_many", telling)
+    monkeypatch.setattr(type(storage._place), "create_many", telling)
     store = storage.checkpoints(JOB, 1)
     for last in range(3):
         store.save({}, {"last": last}, segments(tmp_path / "work", *range(last + 1)))

@@ -1,4 +1,4 @@
-"""The storage: on a disk, and on any store that fsspec knows (its in-memory one stands for S3)."""
+"""The storage: on a disk, and on any store that fsspec knows (its in-memory one, and S3)."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ def emptied() -> None:
     memory.pseudo_dirs[:] = [""]
 
 
-@pytest.fixture(params=["file", "memory"])
+@pytest.fixture(params=["file", "memory", "s3"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
     if request.param == "file":
         yield Storage((tmp_path / "with space").as_uri())
         return
     emptied()
-    yield Storage("memory://bucket/prefix", cache=tmp_path / "cache")
+    url = request.getfixturevalue("s3").url() if request.param == "s3" else "memory://bucket/prefix"
+    yield Storage(url, cache=tmp_path / "cache")
     emptied()
 
 
