@@ -1,6 +1,6 @@
-"""`make image-check`: build the Dockerfile, start every service of docker-compose.yml without Docker, say who is healthy.
+"""`make image-check`: build the Dockerfile and start every service of docker-compose.yml, all of it without Docker.
 
-It needs Linux, root, and Debian's packages buildah, debootstrap, iproute2 and util-linux. Image registries are not asked:
+It needs Linux, root, and Debian's packages buildah, debootstrap, iproute2 and util-linux. No image registry is asked:
 our own image is built on a Debian made here, and PostgreSQL, Redis and Prometheus are Debian's. Each container has a
 read-only root, its tmpfs and volumes, its user, no capability, an address on a bridge and its names by DNS, as Docker
 gives them. Memory and CPU limits are not enforced.
