@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test slow torture soak check lint types imports docs format bench accuracy shipped wheel clean
+.PHONY: help demo install test slow torture soak check lint types imports docs format bench accuracy shipped image-check secrets wheel clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,12 @@ accuracy: install ## figures of the shipped models on their test parts, beside t
 
 shipped: install ## train the shipped models again by jobs of a stack of their own (DATA=folder NAMES="chest-pneumonia")
 	$(BIN)/python examples/ship.py --data $(DATA) $(NAMES)
+
+image-check: install ## build the image and start every service of docker-compose.yml without Docker (root; WORK=folder)
+	$(BIN)/python -m deploy.check $(if $(WORK),--work $(WORK))
+
+secrets: ## make what docker-compose.yml reads from secrets/
+	@sh deploy/secrets.sh
 
 wheel: install ## build the wheel into dist/
 	$(BIN)/python -m pip -q wheel --no-deps -w dist .

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 LONGEST_S = 86_400.0
 """No lease may be longer: a day."""
@@ -140,9 +141,17 @@ class Settings(BaseModel):
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """The settings that `MEDJOBS_*` variables give; raises `pydantic.ValidationError` naming a bad one."""
+        """The settings that `MEDJOBS_*` variables give; raises `pydantic.ValidationError` naming a bad one.
+
+        `MEDJOBS_<NAME>_FILE` names a file that holds the value, as container platforms hand out secrets; the variable
+        itself goes first.
+        """
         names = {variable(name): name for name in cls.model_fields}
-        return cls.model_validate({names[k]: v for k, v in environ.items() if k in names and v != ""})
+        given = {names[k]: v for k, v in environ.items() if k in names and v != ""}
+        for name in cls.model_fields.keys() - given.keys():
+            if file := environ.get(f"{variable(name)}_FILE"):
+                given[name] = _content(name, file)
+        return cls.model_validate(given)
 
     @model_validator(mode="before")
     @classmethod
@@ -191,6 +200,16 @@ class Settings(BaseModel):
 def variable(name: str) -> str:
     """The environment variable of a setting."""
     return f"MEDJOBS_{name.upper()}"
+
+
+def _content(name: str, path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except (OSError, ValueError) as error:
+        reason = {"reason": getattr(error, "strerror", None) or "it is not text"}
+        trouble = PydanticCustomError("file", "its file cannot be read: {reason}", reason)
+        line = InitErrorDetails(type=trouble, loc=(name,), input=None)
+        raise ValidationError.from_exception_data(Settings.__name__, [line]) from None
 
 
 def complaints(error: ValidationError) -> list[str]:

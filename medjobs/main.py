@@ -27,6 +27,7 @@ COMMANDS = {
     "workers": ("medjobs.commands.workers:workers", "List the live workers; drain a worker or a host."),
     "demo": ("medjobs.commands.demo:demo", "Show everything once, on example images; --break to break it."),
     "doctor": ("medjobs.commands.doctor:doctor", "Check this installation and say what to do."),
+    "alive": ("medjobs.commands.alive:alive", "Say whether a part on this host does its work, for healthchecks."),
     "worker": ("medjobs.commands.services:worker", "Start a worker in the foreground."),
     "keeper": ("medjobs.commands.services:keeper", "Start a keeper in the foreground."),
     "flower": ("medjobs.commands.services:flower", "Start Flower in the foreground."),

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from broker.dispatch import Dispatcher
 from db.engine import Database
@@ -50,6 +51,7 @@ class Keeper:
             sweeps.tidy: 60 * settings.sweep_s,
         }
         self._often = often
+        self._turn = settings.home / "keeper.turn"
         self._webhook_s = settings.webhook_timeout_s
 
     def run(self) -> int:
@@ -59,19 +61,25 @@ class Keeper:
         calls = threading.Thread(target=self._loop, args=({self._webhooks.deliver: self._often},), daemon=True)
         calls.start()
         log.info("the keeper watches")
-        self._loop(self._every)
+        self._loop(self._every, self._turned)
         calls.join(self._webhook_s)
         self._webhooks.close()
         self._db.close()
         return 0
 
-    def _loop(self, every: dict[Callable[[], object], float]) -> None:
+    def _turned(self) -> None:
+        """Leave a sign of life for `medjobs alive keeper`. A full disk must not end the sweeps."""
+        with suppress(OSError):
+            self._turn.touch()
+
+    def _loop(self, every: dict[Callable[[], object], float], turned: Callable[[], None] = lambda: None) -> None:
         due = dict.fromkeys(every, 0.0)
         while not self._stopping.is_set():
             for sweep, at in due.items():
                 if time.monotonic() >= at and not self._stopping.is_set():
                     self._try(sweep)
                     due[sweep] = time.monotonic() + every[sweep]
+            turned()
             self._stopping.wait(min(self._often, 1.0))
 
     def _try(self, sweep: Callable[[], object]) -> None:

@@ -42,6 +42,11 @@ class Home:
         return self.path / "flower.password"
 
     @property
+    def keeper_turn(self) -> Path:
+        """Touched by a keeper whenever it has been through its sweeps (workers/keeper.py)."""
+        return self.path / "keeper.turn"
+
+    @property
     def redis_socket(self) -> Path:
         """In the home, or where its path is too long for a socket, in a private folder named after it."""
         inside = self.path / "redis.sock"

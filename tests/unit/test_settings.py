@@ -118,3 +118,18 @@ def test_a_service_with_contradicting_settings_ends_at_once_and_says_which(tmp_p
     assert ended.returncode in (1, 2)
     assert "MEDJOBS_HEARTBEAT_S (60) must be below half of MEDJOBS_WORKER_DEAD_S (20)" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_setting_may_stand_in_a_file_and_the_variable_itself_goes_first(tmp_path: Path) -> None:
+    secret = tmp_path / "redis_url"
+    secret.write_text("redis://:secret@redis:6379/0\n")
+    given = {"MEDJOBS_REDIS_URL_FILE": str(secret), "MEDJOBS_DRAIN_S_FILE": ""}
+    assert Settings.from_environment(given).redis_url == "redis://:secret@redis:6379/0"
+    assert Settings.from_environment({**given, "MEDJOBS_REDIS_URL": "redis://other"}).redis_url == "redis://other"
+
+
+def test_a_file_of_a_setting_that_cannot_be_read_is_refused_without_its_path(tmp_path: Path) -> None:
+    said = refusal(REDIS_URL_FILE=str(tmp_path / "secret-place"))
+    assert said == "MEDJOBS_REDIS_URL: its file cannot be read: No such file or directory"
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\xff")
+    assert refusal(REDIS_URL_FILE=str(tmp_path / "binary")).endswith("it is not text")
