@@ -114,6 +114,12 @@ class Database:
         finally:
             self._writing.release()
 
+    @contextmanager
+    def session(self) -> Iterator[Connection]:
+        """A connection whose transactions the caller begins and ends: for migrations."""
+        with self._engine.connect() as connection:
+            yield connection
+
     def transact(
         self, work: Callable[[Connection], T], *, again: Callable[[Connection], T] | None = None, synced: bool = True
     ) -> T:

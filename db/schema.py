@@ -17,21 +17,32 @@ _LOCK = 0x6D65646A
 
 
 def upgrade(url: str) -> None:
-    """Apply the migrations that are missing, in one transaction. Safe when several processes start at once."""
+    """Apply the migrations that are missing, while others work. Safe when several processes start at once."""
     database = Database(url)
     try:
-        with database.write() as connection:
-            if database.dialect == "postgresql":
-                # Both waits have an operator before them: for another process's migrations, and for those of a large
-                # table. A lock that they need of a table in use is still given up after a while.
-                connection.execute(text("SET LOCAL statement_timeout = 0"))
-                usual = connection.execute(text("SHOW lock_timeout")).scalar_one()
-                connection.execute(text("SET LOCAL lock_timeout = 0"))
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-                connection.execute(text("SELECT set_config('lock_timeout', :usual, true)"), {"usual": usual})
-            command.upgrade(_config(connection), "head")
+        if database.dialect == "postgresql":
+            with database.session() as connection:
+                _wait_for_turn(connection)
+                command.upgrade(_config(connection), "head")
+        else:
+            with database.write() as connection:
+                command.upgrade(_config(connection), "head")
     finally:
         database.close()
+
+
+def _wait_for_turn(connection: Connection) -> None:
+    """Take the lock under which one process migrates; it goes with the connection.
+
+    Both waits have an operator before them: for another process's migrations, and for those of a large table. A lock
+    that they need of a table in use is still given up after a while.
+    """
+    usual = connection.execute(text("SHOW lock_timeout")).scalar_one()
+    connection.execute(text("SET statement_timeout = 0"))
+    connection.execute(text("SET lock_timeout = 0"))
+    connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
+    connection.execute(text("SELECT set_config('lock_timeout', :usual, false)"), {"usual": usual})
+    connection.commit()
 
 
 def current(url: str) -> str | None:

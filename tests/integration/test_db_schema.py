@@ -166,3 +166,43 @@ def test_given_another_process_that_migrates_when_one_upgrades_then_it_waits_lon
     assert ended.is_set()
     assert schema.current(url) == schema.newest()
     other.close()
+
+
+def test_given_a_backup_that_reads_when_indexes_are_built_then_it_holds_up_the_upgrade_and_nobody_else(
+    request: pytest.FixtureRequest,
+) -> None:
+    server = request.getfixturevalue("postgres_server")
+    url = server.url(server.fresh())
+    database, ended = Database(url, wait_s=2.0), threading.Event()
+    with database.session() as connection:
+        command.upgrade(schema._config(connection), "0005")
+        # As an upgrade that was killed would leave it: an index of the name that is of no use
+        connection.execute(text("CREATE INDEX ix_jobs_newest_of_kind ON jobs (seed)"))
+        connection.commit()
+
+    def upgrade() -> None:
+        schema.upgrade(url)
+        ended.set()
+
+    with database.session() as backup:
+        backup.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+        backup.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+        backup.execute(text("SELECT count(*) FROM jobs"))
+        thread = threading.Thread(target=upgrade)
+        thread.start()
+        assert not ended.wait(3.0)  # longer than any lock is waited for
+        with database.write() as connection:
+            for statement in (OLD_ROWS[0], OLD_ROWS[3]):
+                connection.execute(text(statement.format(7)))
+        assert jobs.claim(database, ["waiting"], "w1", 30.0, "inference") != []
+        assert schema.current(url) == "0005"
+        backup.rollback()
+    thread.join(60)
+    assert ended.is_set()
+    assert schema.current(url) == schema.newest()
+    with database.read() as connection:
+        (found,) = (one for one in inspect(connection).get_indexes("jobs") if one["name"] == "ix_jobs_newest_of_kind")
+        assert found["column_names"] == ["kind", "created_at", "id"]
+        unusable = connection.execute(text("SELECT count(*) FROM pg_index WHERE NOT indisvalid")).scalar_one()
+    assert unusable == 0
+    database.close()

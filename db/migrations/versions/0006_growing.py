@@ -1,7 +1,8 @@
 """Indexes for listings and sweeps that are to take no longer when the table of jobs has grown to millions."""
 
 import sqlalchemy as sa
-from alembic import op
+
+from db.migrations.indexes import build
 
 revision = "0006"
 down_revision = "0005"
@@ -10,9 +11,9 @@ KEEPING = "finished_at IS NOT NULL AND inputs_deleted_at IS NULL AND inputs LIKE
 
 
 def upgrade() -> None:
-    op.create_index("ix_jobs_newest_of_state", "jobs", ["state", "created_at", "id"])
-    op.create_index("ix_jobs_newest_of_kind", "jobs", ["kind", "created_at", "id"])
-    op.create_index(
+    build("ix_jobs_newest_of_state", "jobs", ["state", "created_at", "id"])
+    build("ix_jobs_newest_of_kind", "jobs", ["kind", "created_at", "id"])
+    build(
         "ix_jobs_labels",
         "jobs",
         ["labels"],
@@ -21,7 +22,7 @@ def upgrade() -> None:
         postgresql_with={"fastupdate": "off"},
         sqlite_where=sa.text("labels IS NULL"),
     )
-    op.create_index(
+    build(
         "ix_jobs_keeping",
         "jobs",
         ["finished_at"],
