@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import psutil
 
@@ -46,9 +47,11 @@ class Watchdog:
         activities: Callable[[], Iterable[Activity]],
         drain: Callable[[], None],
         warm: Callable[[], None] | None = None,
+        resident: Callable[[], dict[str, Any]] = dict,
     ) -> None:
         """Starts the thread. `drain` is called when the worker's control column says so, `warm` (None: not at all) with
-        every heartbeat, to load the default models that were promoted meanwhile."""
+        every heartbeat, to load the default models that were promoted meanwhile. `resident` tells what
+        is loaded, for the heartbeat."""
         self.state = "running"
         self._db = db
         self._line = line
@@ -57,6 +60,7 @@ class Watchdog:
         self._activities = activities
         self._drain = drain
         self._warm = warm
+        self._resident = resident
         self._process = psutil.Process()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
@@ -100,7 +104,7 @@ class Watchdog:
 
     def beat(self) -> None:
         """The heartbeat, by which a crash is told from an outage; its answer may be the order to drain."""
-        memory = {"rss": self._process.memory_info().rss}
+        memory = {"rss": self._process.memory_info().rss, **self._resident()}
         told = workers.heartbeat(self._db, self._worker.id, list(self._line.held)[:200], memory, self.state)
         if told is None:
             workers.register(self._db, self._worker)
