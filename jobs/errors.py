@@ -189,6 +189,13 @@ class ModelUnusable(PermanentError):
     title = "Model cannot be loaded"
 
 
+class ModelTooLarge(PermanentError):
+    """The model needs more memory than the device has for models; start a worker on a larger one."""
+
+    code = "model-too-large"
+    title = "Model too large"
+
+
 class NameTaken(PermanentError):
     """The name of the new model went to somebody else, or to a model of another kind; train under another name."""
 
@@ -246,7 +253,7 @@ class DatabaseUnavailable(RetryableError):
 
 
 class OutOfMemory(RetryableError):
-    """The device ran out of memory; the job is tried again in a smaller batch."""
+    """The device ran out of memory, even for one item alone; the job is tried again later."""
 
     code = "out-of-memory"
     title = "Out of memory"

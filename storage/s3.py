@@ -150,7 +150,10 @@ class S3(Remote):
 
     def _same(self, path: str, content: bytes | Path) -> bool:
         try:
-            with self.open(path) as there, io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as ours:
+            with (
+                self.open(path) as there,
+                io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as ours,
+            ):
                 while piece := ours.read(1 << 20):
                     if there.read(len(piece)) != piece:
                         return False

@@ -45,6 +45,12 @@ class Attempt:
     started_at: float | None = None
     """When the first of its items was touched (monotonic); its `timeout_s` counts from here."""
 
+    batch_size: int | None = None
+    """The smallest batch that memory allowed; None where it never ran out."""
+
+    cpu_items: int = 0
+    """Items that ran on the CPU because the device had no memory for them."""
+
     cancelled: bool = False
     ended: bool = False
     _next: int = 0

@@ -1,7 +1,8 @@
 """Turns waiting items into batches for one loaded model.
 
 Takes what waits, up to the largest batch; waits for more only while more is on its way, and never longer than
-`batch_delay_ms`. A batch that raises is cut in two until the item that is to blame stands alone.
+`batch_delay_ms`. A batch that raises is cut in two until the item that is to blame stands alone; one that found no
+memory likewise, and the batches after it are no larger for a while.
 """
 
 from __future__ import annotations
@@ -18,11 +19,19 @@ from jobs.predicting import Predictor
 from workers.attempt import Unit
 from workers.bench import Activity, Bench
 from workers.blame import as_job_error
+from workers.memory import Gauge
+from workers.relief import Relief
 
 log = logging.getLogger("medjobs.workers")
 
 WAITING_BATCHES = 2
 """Decoded batches that may wait for the model: more would only hold memory."""
+
+MEASURED = 8
+"""Batches whose memory is measured: later ones take what these did."""
+
+GROWS_AFTER = 50
+"""Batches of a size that memory had to be cut down to, before twice that is tried."""
 
 Done = Callable[[Sequence[Unit], Sequence[Any | JobError], float], None]
 """Called with the items, an output or an error for each, and the seconds that the batch took."""
@@ -37,7 +46,16 @@ class Batcher:
         self.coming = 0
         """Items admitted and not yet decoded; changed under the bench's lock."""
 
+        self.relief: Relief | None = None
+        self.gauge: Gauge | None = None
+        """Set, where there are any, before the first item comes."""
+
+        self.peak = 0
+        """The most that a predict was seen to take beside the model itself, in bytes."""
+
         self._predictor = predictor
+        self._most = predictor.max_batch
+        self._good = self._measured = 0
         self._bench = bench
         self._device = device
         self._delay_s = delay_s
@@ -71,6 +89,10 @@ class Batcher:
             self._closed = True
             self._arrived.notify()
 
+    def join(self) -> None:
+        """Wait until the thread of a closed one that has nothing to do is gone: it holds the model."""
+        self._thread.join(1.0)
+
     def _run(self) -> None:
         while units := self._take():
             self.activity.begin("predict", tuple({unit.attempt: None for unit in units}))
@@ -78,7 +100,7 @@ class Batcher:
             self._done(units, outputs, self.activity.end())
 
     def _take(self) -> list[Unit]:
-        most = self._predictor.max_batch
+        most = self._most
         with self._bench.lock:
             while not self._waiting and not self._closed:
                 self._arrived.wait()
@@ -90,17 +112,74 @@ class Batcher:
             return taken
 
     def _predict(self, units: Sequence[Unit]) -> list[Any | JobError]:
+        made = self._try(self._predictor, units)
+        if isinstance(made, list):
+            self._grow(len(units))
+            return made
+        if len(units) == 1:
+            return [self._alone(units[0], made) if isinstance(made, OutOfMemory) else made]
+        middle = len(units) // 2
+        if isinstance(made, OutOfMemory):
+            self._shrink(units, middle)
+        else:
+            log.warning("a batch of %d items raised an error; cut in two", len(units))
+        return self._predict(units[:middle]) + self._predict(units[middle:])
+
+    def _try(self, predictor: Predictor, units: Sequence[Unit]) -> list[Any] | JobError:
+        """One predict. Its exception is gone when this returns, and with its frames what they held of the device."""
         try:
+            if predictor is not self._predictor:
+                return _checked(predictor.predict([unit.decoded for unit in units]), units)
             with self._device:
-                outputs = list(self._predictor.predict([unit.decoded for unit in units]))
-            if len(outputs) != len(units):
-                raise RuntimeError(f"predict gave {len(outputs)} outputs for {len(units)} items")
-            return outputs
+                before = self.gauge.start() if self.gauge and self._measured < MEASURED else None
+                outputs = _checked(predictor.predict([unit.decoded for unit in units]), units)
+                if self.gauge and before is not None:
+                    self._measured += 1
+                    self.peak = max(self.peak, self.gauge.grown(before))
+                return outputs
         except Exception as error:
-            coded = as_job_error(error, "predict")
-            if len(units) == 1:
-                return [coded]
-            if not isinstance(coded, OutOfMemory):
-                log.warning("a batch of %d items raised %s; cut in two", len(units), type(error).__name__)
-            middle = len(units) // 2
-            return self._predict(units[:middle]) + self._predict(units[middle:])
+            return as_job_error(error, "predict")
+
+    def _shrink(self, units: Sequence[Unit], most: int) -> None:
+        """Memory ran out: smaller batches from now on, and each job says so in its result."""
+        log.warning("no memory for a batch of %d items; now at most %d", len(units), most)
+        self._most, self._good = most, 0
+        if self.relief:
+            self.relief.free()
+        for unit in units:
+            unit.attempt.batch_size = min(unit.attempt.batch_size or most, most)
+
+    def _grow(self, size: int) -> None:
+        """What took the memory may have gone: after many full batches, larger ones are tried again."""
+        if size < self._most or self._most >= self._predictor.max_batch:
+            return
+        self._good += 1
+        if self._good >= GROWS_AFTER:
+            self._most, self._good = min(self._predictor.max_batch, 2 * self._most), 0
+
+    def _alone(self, unit: Unit, error: JobError) -> Any | JobError:
+        """No memory for one item: without the idle models, then on the CPU where that is allowed."""
+        relief, attempt = self.relief, unit.attempt
+        attempt.batch_size = 1
+        if relief is None:
+            return error
+        relief.free()
+        if relief.evict() and isinstance(again := self._try(self._predictor, [unit]), list):
+            return again[0]
+        try:
+            other = relief.elsewhere()
+        except Exception as failed:
+            log.error("the model cannot be loaded on the CPU: %s", as_job_error(failed, "load").code)
+            return error
+        if other is None:
+            return error
+        attempt.cpu_items += 1
+        made = self._try(other, [unit])
+        return made[0] if isinstance(made, list) else made
+
+
+def _checked(outputs: Sequence[Any], units: Sequence[Unit]) -> list[Any]:
+    made = list(outputs)
+    if len(made) != len(units):
+        raise RuntimeError(f"predict gave {len(made)} outputs for {len(units)} items")
+    return made

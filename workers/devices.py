@@ -16,7 +16,7 @@ CPU = "cpu"
 MOST_PROCESSES = 64
 """`cpu:N` may ask for so many: more is a slip of the finger."""
 
-_GPU_LINE = re.compile(r"GPU (?P<index>\d+): .*\(UUID: (?P<uuid>GPU-[^)]+)\)")
+_GPU_LINE = re.compile(r"GPU (?P<number>\d+): .*\(UUID: (?P<uuid>GPU-[^)]+)\)")
 _MIG_LINE = re.compile(r"\s+MIG .*\(UUID: (?P<uuid>MIG-[^)]+)\)")
 _UUID = re.compile(r"(GPU|MIG)-[0-9A-Za-z][0-9A-Za-z/-]*")
 
@@ -24,7 +24,7 @@ _UUID = re.compile(r"(GPU|MIG)-[0-9A-Za-z][0-9A-Za-z/-]*")
 class Gpu(NamedTuple):
     """A GPU as `nvidia-smi -L` lists it, with the UUIDs of the MIG slices that it is cut into."""
 
-    index: int
+    number: int
     uuid: str
     slices: tuple[str, ...] = ()
 
@@ -75,7 +75,7 @@ def _visible() -> list[str]:
     except (OSError, subprocess.TimeoutExpired):
         return []
     gpus = parse(listed.stdout) if listed.returncode == 0 else []
-    return [device for gpu in gpus for device in (gpu.slices or (f"cuda:{gpu.index}",))]
+    return [device for gpu in gpus for device in (gpu.slices or (f"cuda:{gpu.number}",))]
 
 
 def parse(text: str) -> list[Gpu]:
@@ -83,7 +83,7 @@ def parse(text: str) -> list[Gpu]:
     found: list[Gpu] = []
     for line in text.splitlines():
         if gpu := _GPU_LINE.match(line):
-            found.append(Gpu(int(gpu["index"]), gpu["uuid"]))
+            found.append(Gpu(int(gpu["number"]), gpu["uuid"]))
         elif found and (part := _MIG_LINE.match(line)):
             found[-1] = found[-1]._replace(slices=(*found[-1].slices, part["uuid"]))
     return found

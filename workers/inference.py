@@ -40,6 +40,7 @@ from workers.line import Line, Plant
 from workers.loading import Models
 from workers.place import history
 from workers.receiving import KindTask, Place, answer_revoke, connected
+from workers.room import Room
 from workers.starting import register_shipped
 from workers.taker import Taker
 from workers.watchdog import Watchdog
@@ -76,7 +77,10 @@ class InferenceWorker:
 
         storage = self.line.plant.storage
         registry = Registry(self.db, storage, settings.home / "cache" / "models")
-        self.models = Models(self.kinds, registry, inside(device)[0], batcher, self.line.model_ready)
+        self.models = Models(
+            self.kinds, registry, inside(device)[0], batcher, self.line.model_ready,
+            room=Room(memory.Gauge(inside(device)[0]), self.limit), cpu_fallback=settings.cpu_fallback,
+        )  # fmt: skip
         self.line.models = self.models
         self.line.endings = self.endings = Endings(self.db, settings, self.flower, self._freed)
         self.hands = Hands(hand_count(settings), self.bench, self.line.decode)
@@ -97,7 +101,15 @@ class InferenceWorker:
         workers.register(self.db, self.worker)
         warm = self.models.warm if self.settings.warm_models else None
         self.watchdog = Watchdog(
-            self.db, self.line, self.settings, self.worker, self._activities, self.drain, warm, self._connected
+            self.db,
+            self.line,
+            self.settings,
+            self.worker,
+            self._activities,
+            self.drain,
+            warm,
+            connected=self._connected,
+            resident=self.models.resident,
         )
         answer_revoke(self._cancel_soon)
         app = make_app(self.settings)

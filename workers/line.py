@@ -22,7 +22,7 @@ from db import jobs
 from db.engine import Database
 from db.records import Claim, Completion, StoredArtifact
 from jobs import logs
-from jobs.errors import AllItemsFailed, JobError, JobTimeout
+from jobs.errors import AllItemsFailed, JobError, JobTimeout, ModelTooLarge, OutOfMemory
 from jobs.kinds import Kind
 from jobs.predicting import Encoded, Source
 from jobs.settings import Settings
@@ -36,6 +36,7 @@ from workers.flower import Flower
 from workers.inputs import Inputs
 from workers.loading import Loaded, Models, name_of
 from workers.metrics import PHASE, Batches
+from workers.placement import Placement, said, squeezed
 from workers.provenance import item_entry, provenance, result, warning
 
 log = logging.getLogger("medjobs.workers")
@@ -76,6 +77,7 @@ class Line:
     def __init__(self, plant: Plant) -> None:
         """Nothing held."""
         self.plant = plant
+        self.placement = Placement(plant.db, plant.settings, plant.queues)
         self.held: dict[str, Attempt] = {}
         self._left = threading.Condition()
         """Notified whenever attempts are forgotten."""
@@ -125,10 +127,8 @@ class Line:
                 return
             attempt.model = made
             self.plant.bench.run_soon(Errand((attempt,), partial(self.fetch, attempt, made)))
-        elif made.retryable:
-            self.end(back_to_queue(attempt, Outcome.RETRIED, made, self.plant.settings))
         else:
-            self.end(failed(attempt, made))
+            self._give_up(attempt, made)
 
     # -- fetch and decode (a hand) -----------------------------------------------------------------------------------
 
@@ -243,9 +243,11 @@ class Line:
         assert loaded is not None
         timings = {name: round(seconds, 6) for name, seconds in attempt.timings.items()}
         timings["total_s"] = round(time.monotonic() - attempt.taken_at, 6)
-        origin = provenance(claim, loaded.used, self.plant.worker_id, {**loaded.facts, "timings": timings})
+        origin = provenance(
+            claim, loaded.used, self.plant.worker_id, {**loaded.facts, **squeezed(attempt), "timings": timings}
+        )
         items = [item_entry(item, position) for position, item in enumerate(attempt.items)]
-        warnings = attempt.warnings + [warning(error, position) for position, error in errors]
+        warnings = attempt.warnings + said(attempt) + [warning(error, position) for position, error in errors]
         files = sorted(attempt.artifacts, key=lambda file: (file.item is not None, file.item or 0, file.name))
         body = result(claim, items, files, warnings, origin)
         return Ending(attempt, Completion(claim.id, claim.fence, State.SUCCEEDED, body, files))
@@ -309,7 +311,9 @@ class Line:
             self.end(self._conclude(unit.attempt))
 
     def _give_up(self, attempt: Attempt, error: JobError) -> None:
-        if error.retryable:
+        if isinstance(error, OutOfMemory | ModelTooLarge):
+            self.end(self.placement.short_of_memory(attempt, error))
+        elif error.retryable:
             self.end(back_to_queue(attempt, Outcome.RETRIED, error, self.plant.settings))
         else:
             self.end(failed(attempt, error))

@@ -10,17 +10,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from jobs.errors import JobError, ModelUnusable
+from jobs.errors import JobError, ModelTooLarge, ModelUnusable, OutOfMemory
 from jobs.kinds import Kind, resolve
+from jobs.needs import ANY, declared
 from jobs.predicting import Predictor
 from models.catalogue import UnknownModel
 from registry.versions import Registry
 from workers.attempt import Attempt
 from workers.batcher import Batcher
 from workers.bench import Activity
-from workers.blame import as_job_error
+from workers.blame import as_job_error, out_of_memory
+from workers.devices import CPU
+from workers.memory import Gauge
 from workers.metrics import PHASE
 from workers.provenance import Used
+from workers.relief import OnDevice
+from workers.room import Room
 
 log = logging.getLogger("medjobs.workers")
 
@@ -48,8 +53,17 @@ class Loaded:
     facts: Mapping[str, Any]
     """The predictor's own part of the provenance."""
 
+    declared: int = 0
+    weights: int = 0
+    """Bytes of the device: as its manifest or kind says, and as seen at the load (0: not known)."""
+
     held: int = 0
     """Attempts that use it: while there are any it is not evicted. Changed under the lock of `Models`."""
+
+    @property
+    def takes(self) -> int:
+        """Bytes of the device that it counts for."""
+        return max(self.declared, self.weights + self.batcher.peak if self.weights else 0)
 
 
 Ready = Callable[[Attempt, Loaded | JobError], None]
@@ -57,7 +71,7 @@ Ready = Callable[[Attempt, Loaded | JobError], None]
 
 
 class Models:
-    """Loads on demand, keeps the `most` that were used last."""
+    """Loads on demand, keeps the `most` that were used last, and of them no more than the device has room for."""
 
     def __init__(
         self,
@@ -67,8 +81,19 @@ class Models:
         batcher: Callable[[Predictor], Batcher],
         ready: Ready,
         most: int = 8,
+        room: Room | None = None,
+        cpu_fallback: bool = False,
     ) -> None:
-        """`batcher` makes the queue in front of a predictor; `ready` is told when an attempt's model is there."""
+        """`batcher` makes the queue in front of a predictor; `ready` is told when an attempt's model is there; `room`
+        is that of the device (None: without a bound)."""
+        self.room = room or Room(Gauge(device), None)
+        self._cpu_fallback = cpu_fallback
+        self._sizes: dict[Pinned, int] = {}
+        """What models took that were loaded before."""
+
+        self._admissions: dict[Pinned, int] = {}
+        """What the loads under way were given room for; a model is loaded by one thread at a time."""
+
         self.activities = [Activity() for _ in range(LOADERS)]
         self._kinds = kinds
         self._registry = registry
@@ -107,6 +132,7 @@ class Models:
         """An attempt that held this model is over."""
         with self._lock:
             loaded.held -= 1
+        self.room.changed()
 
     def warm(self) -> None:
         """Order each kind's default model where it has moved since the last time (at first: always), so that a job does
@@ -134,6 +160,14 @@ class Models:
         for loaded in self.all():
             loaded.batcher.close()
 
+    def resident(self) -> dict[str, Any]:
+        """For the heartbeat: the models that are loaded, the bytes that each counts for, and what there is for all."""
+        models = [
+            {"kind": one.pinned.kind, "model": one.pinned.model, "version": one.pinned.version, "bytes": one.takes}
+            for one in self.all()
+        ]
+        return {"limit": self.room.limit, "models": models}
+
     def _default(self, kind: Kind) -> Pinned | None:
         if kind.default_model is None:
             return Pinned(kind.name, None, None) if kind.shipped is None else None
@@ -157,32 +191,103 @@ class Models:
                 if isinstance(made, Loaded):
                     self._loaded[pinned] = made
                     made.held += len(parked)
+            if pinned in self._admissions:
+                self.room.done(self._admissions.pop(pinned))
             for attempt in parked:
                 self._ready(attempt, made)
             self._evict()
 
     def _load(self, pinned: Pinned) -> Loaded | JobError:
-        kind = self._kinds[pinned.kind]
         try:
-            used = None
-            if pinned.model is not None and pinned.version is not None:
-                used = Used.of(self._registry, pinned.model, pinned.version)
-            predictor: Predictor = resolve(kind.predictor or "")(used and used.version, self._device)
-            return Loaded(pinned, used, predictor, self._batcher(predictor), predictor.provenance())
+            return self._admitted(pinned)
         except UnknownModel:
             return ModelUnusable("The registry does not hold the pinned model version.")
         except Exception as error:
             coded = as_job_error(error, "load")
             log.error("%s cannot be loaded: %s", name_of(pinned), coded.code)
-            return coded if coded.retryable or isinstance(coded, ModelUnusable) else ModelUnusable()
+            known = coded.retryable or isinstance(coded, ModelUnusable | ModelTooLarge)
+            return coded if known else ModelUnusable()
+
+    def _admitted(self, pinned: Pinned) -> Loaded:
+        """Loaded once there is room for it. Where memory runs out all the same, again without the idle models."""
+        kind, used = self._kinds[pinned.kind], None
+        if pinned.model is not None and pinned.version is not None:
+            used = Used.of(self._registry, pinned.model, pinned.version)
+        said = declared(used.version.manifest)[1] if used else None
+        need = max(said or kind.memory_bytes or 0, self._sizes.get(pinned, 0))
+        ticket = self.room.admit(need, self._taken, self._let_go)
+        self._admissions[pinned] = need
+        before = self.room.gauge.taken()
+        predictor = self._predictor(kind, used)
+        grown = max(0, self.room.gauge.taken() - before)
+        loaded = Loaded(pinned, used, predictor, self._batcher(predictor), predictor.provenance())
+        loaded.declared = said or kind.memory_bytes or 0
+        loaded.weights = grown if self.room.alone(ticket) else self._sizes.get(pinned, 0)
+        self._equip(loaded, kind)
+        return loaded
+
+    def _predictor(self, kind: Kind, used: Used | None) -> Predictor:
+        made = self._resolved(kind, used, self._device)
+        if isinstance(made, OutOfMemory):  # its exception is gone, and with it what its frames held
+            while self._let_go():
+                pass
+            self.room.gauge.free()
+            made = self._resolved(kind, used, self._device)
+        if isinstance(made, OutOfMemory):
+            raise made
+        return made
+
+    def _resolved(self, kind: Kind, used: Used | None, device: str) -> Predictor | OutOfMemory:
+        try:
+            predictor: Predictor = resolve(kind.predictor or "")(used and used.version, device)
+            return predictor
+        except Exception as error:
+            if out_of_memory(error):
+                return OutOfMemory()
+            raise
+
+    def _equip(self, loaded: Loaded, kind: Kind) -> None:
+        """What its batcher does when memory runs out, and by what it is measured."""
+        used = loaded.used
+        allowed = self._cpu_fallback and self._device != CPU and self._device_of(loaded, kind) == ANY
+
+        def on_cpu() -> Predictor:
+            made = self._resolved(kind, used, CPU)
+            if isinstance(made, OutOfMemory):
+                raise made
+            return made
+
+        loaded.batcher.gauge = self.room.gauge
+        loaded.batcher.relief = OnDevice(self.room.gauge.free, self._let_go, on_cpu if allowed else None)
+
+    def _device_of(self, loaded: Loaded, kind: Kind) -> str:
+        return (declared(loaded.used.version.manifest)[0] if loaded.used else None) or kind.device
+
+    def _taken(self) -> int:
+        return sum(one.takes for one in self.all())
+
+    def _let_go(self) -> bool:
+        """Evict the idle model that was used longest ago; False where there is none."""
+        with self._lock:
+            idle = next((pinned for pinned, one in self._loaded.items() if one.held == 0), None)
+            if idle is None:
+                return False
+            loaded = self._loaded.pop(idle)
+        self._close(loaded)
+        return True
+
+    def _close(self, loaded: Loaded) -> None:
+        self._sizes[loaded.pinned] = loaded.takes
+        log.info("%s gives way", name_of(loaded.pinned))
+        loaded.batcher.close()
+        loaded.batcher.join()
+        self.room.changed()
 
     def _evict(self) -> None:
         with self._lock:
-            idle = [pinned for pinned, loaded in self._loaded.items() if loaded.held == 0]
-            surplus = idle[: max(0, len(self._loaded) - self._most)]
-            gone = [self._loaded.pop(pinned) for pinned in surplus]
-        for loaded in gone:
-            loaded.batcher.close()
+            surplus = len(self._loaded) - self._most
+        while surplus > 0 and self._let_go():
+            surplus -= 1
 
 
 def name_of(pinned: Pinned) -> str:

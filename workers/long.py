@@ -32,7 +32,7 @@ from workers.blame import where
 from workers.flower import Flower
 from workers.longapp import LongApp
 from workers.longrequest import LongRequest
-from workers.longtask import DEVICE, NODE, WORKER_ID, alive_file
+from workers.longtask import DEVICE, NODE, QUEUES, WORKER_ID, alive_file
 from workers.place import history
 from workers.provenance import code_version
 from workers.receiving import answer_revoke, connected
@@ -56,11 +56,12 @@ class LongWorker:
         self._draining = threading.Event()
         self._hurry = threading.Event()
         self._stopped = threading.Event()
-        os.environ.update({WORKER_ID: worker_id, NODE: self.node, DEVICE: device})
+        self.queues = served(device, memory.limit(device, 0))
+        told = {WORKER_ID: worker_id, NODE: self.node, DEVICE: device, QUEUES: ",".join(self.queues)}
+        os.environ.update(told)
         # billiard starts its child by `python -c`, which would put the working directory first on the path.
         os.environ["PYTHONSAFEPATH"] = "1"
         known = sorted(kind.name for kind in kinds().values() if kind.pool == "long" and kind.runner)
-        self.queues = served(device, memory.limit(device, 0))
         facts = {"kinds": known, "queues": self.queues, "code_version": code_version(), "node": self.node, **history()}
         self.worker = workers.Worker(worker_id, socket.gethostname(), os.getpid(), "long", device, facts)
 

@@ -52,6 +52,7 @@ log = logging.getLogger("medjobs.workers")
 T = TypeVar("T")
 
 WORKER_ID, NODE, DEVICE = "MEDJOBS_LONG_WORKER_ID", "MEDJOBS_LONG_NODE", "MEDJOBS_LONG_DEVICE"
+QUEUES = "MEDJOBS_LONG_QUEUES"
 """Environment variables by which the parent tells its child who they are."""
 
 
@@ -72,7 +73,7 @@ def run(job_id: str) -> None:
     flower = Flower(Teller(settings, os.environ[NODE]))
     worker_id = os.environ[WORKER_ID]
     try:
-        claims = jobs.claim(db, [job_id], worker_id, settings.lease_long_s, "long")
+        claims = jobs.claim(db, [job_id], worker_id, settings.lease_long_s, "long", os.environ[QUEUES].split(","))
         if not claims:
             _tell_cancelled(db, flower, job_id)
             raise Ignore

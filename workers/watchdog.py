@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from db import jobs, workers
 from db.engine import Database
@@ -47,10 +48,11 @@ class Watchdog:
         drain: Callable[[], None],
         warm: Callable[[], None] | None = None,
         connected: Callable[[], bool] = lambda: True,
+        resident: Callable[[], dict[str, Any]] = dict,
     ) -> None:
         """Starts the thread. `drain` is called when the worker's control column says so, `warm` (None: not at all) with
         every heartbeat, to load the default models that were promoted meanwhile; `connected` tells whether Celery has
-        its Redis."""
+        its Redis, `resident` what is loaded."""
         self.state = "running"
         self._db = db
         self._line = line
@@ -60,6 +62,7 @@ class Watchdog:
         self._drain = drain
         self._warm = warm
         self._connected = connected
+        self._resident = resident
         self._usage = Usage(worker.device)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
@@ -104,13 +107,13 @@ class Watchdog:
     def beat(self) -> None:
         """The heartbeat, by which a crash is told from an outage; its answer may be the order to drain."""
         figures, held, batches = self._usage.now(), list(self._line.held), self._line.batches.take()
-        worker = self._worker
+        worker, memory = self._worker, {**figures, **self._resident()}
         metrics.show(worker.pool, worker.device, figures)
         metrics.LEASES.labels(worker.pool, worker.device).set(len(held))
         metrics.MODELS.labels(worker.pool, worker.device).set(len(self._line.models.all()))
         metrics.CONNECTED.labels(worker.pool, worker.device).set(self._connected())
         try:
-            told = workers.heartbeat(self._db, worker.id, held[:200], figures, self.state, batches)
+            told = workers.heartbeat(self._db, worker.id, held[:200], memory, self.state, batches)
         except DatabaseUnavailable:
             self._line.batches.give_back(batches)
             raise

@@ -22,7 +22,7 @@ from storage.files import Storage
 from tests.jobs_in_a_database import queued
 from workers import longtask
 from workers.long import LongWorker
-from workers.longtask import DEVICE, NODE, WORKER_ID
+from workers.longtask import DEVICE, NODE, QUEUES, WORKER_ID
 from workers.registering import Registered
 from workers.work import Bound
 
@@ -119,7 +119,7 @@ def test_given_a_database_away_when_a_failed_attempt_is_handed_back_then_that_wa
 
 @pytest.fixture
 def parent(database_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> LongWorker:
-    for name in (WORKER_ID, NODE, DEVICE, "PYTHONSAFEPATH"):
+    for name in (WORKER_ID, NODE, DEVICE, QUEUES, "PYTHONSAFEPATH"):
         monkeypatch.setenv(name, "")
     changed = {"database_url": database_url, "redis_url": f"redis+socket://{tmp_path / 'none.sock'}"}
     return LongWorker(settings.model_copy(update=changed), "cpu", "w1")

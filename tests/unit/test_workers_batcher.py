@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+import torch
 from pydantic import BaseModel
 
 from db.records import Claim
@@ -16,6 +18,8 @@ from jobs.predicting import Encoded, Source
 from workers.attempt import Attempt, Unit
 from workers.batcher import Batcher
 from workers.bench import Bench
+from workers.blame import as_job_error
+from workers.placement import said, squeezed
 
 
 class Recording:
@@ -189,3 +193,118 @@ def test_an_attempt_ends_once_and_settles_each_item_once() -> None:
     assert job.items[0] == {"a": 1}
     assert job.finish()
     assert not job.finish()
+
+
+class Crowded(Recording):
+    """A model whose device holds `largest` items at once, as torch tells it."""
+
+    def predict(self, batch: Sequence[Any]) -> Sequence[Any]:
+        self.gate.wait(5)
+        self.batches.append(list(batch))
+        if len(batch) > self.largest:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return [2 * value for value in batch]
+
+
+class Helper:
+    """What can be done for it, and what was asked."""
+
+    def __init__(self, others: int = 0, cpu: Recording | None = None) -> None:
+        self.others, self.cpu = others, cpu
+        self.freed = 0
+
+    def free(self) -> None:
+        self.freed += 1
+
+    def evict(self) -> bool:
+        gone, self.others = self.others > 0, 0
+        return gone
+
+    def elsewhere(self) -> Recording | None:
+        return self.cpu
+
+
+def crowded(largest: int, helper: Helper) -> tuple[Desk, Recording]:
+    """A desk whose model has memory for so many items."""
+    desk = Desk()
+    model = Crowded()
+    model.largest = largest
+    desk.predictor = model
+    desk.batcher = Batcher(model, desk.bench, threading.Lock(), 0.0, desk._done)
+    desk.batcher.relief = helper
+    return desk, model
+
+
+def test_batches_stay_as_small_as_memory_makes_them_and_grow_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given memory for two of four, then one batch is cut in two, those after it are of two, the cache was freed, and
+    the jobs say so; and once memory is back, batches are of four again."""
+    monkeypatch.setattr("workers.batcher.GROWS_AFTER", 3)
+    helper = Helper()
+    desk, model = crowded(2, helper)
+    model.gate.clear()
+    desk.put(0)
+    time.sleep(0.05)
+    desk.put(*range(8))
+    model.gate.set()
+    assert desk.outputs(9) == [0, *(2 * value for value in range(8))]
+    assert [len(batch) for batch in model.batches] == [1, 4, 2, 2, 2, 2]
+    assert helper.freed == 1
+    assert {unit.attempt.batch_size for unit, _ in desk.out[1:5]} == {2}
+    model.largest = 99
+    model.gate.clear()
+    desk.put(*range(9))
+    model.gate.set()
+    desk.outputs(18)
+    assert max(len(batch) for batch in model.batches[6:]) == 4
+
+
+def test_an_item_that_found_no_memory_alone_is_tried_again_without_the_idle_models() -> None:
+    class Clearing(Helper):
+        def evict(self) -> bool:
+            model.largest = 1
+            return super().evict()
+
+    helper = Clearing(others=1)
+    desk, model = crowded(0, helper)
+    desk.put(7)
+    assert desk.outputs(1) == [14]
+    assert len(model.batches) == 2
+    assert desk.out[0][0].attempt.cpu_items == 0
+
+
+def test_an_item_that_fits_on_no_device_runs_on_the_processor_where_that_is_allowed() -> None:
+    cpu = Recording()
+    desk, _ = crowded(0, Helper(cpu=cpu))
+    desk.put(7)
+    assert desk.outputs(1) == [14]
+    assert cpu.batches == [[7]]
+    job = desk.out[0][0].attempt
+    assert (job.batch_size, job.cpu_items) == (1, 1)
+    assert squeezed(job) == {"out_of_memory": {"batch_size": 1, "cpu_items": 1}}
+    assert said(job) == [
+        "The device ran out of memory; the smallest batch that ran held 1 item(s).",
+        "1 item(s) ran on the CPU, for want of memory on the device.",
+    ]
+
+
+def test_where_nothing_helps_the_item_is_told_that_memory_ran_out() -> None:
+    desk, model = crowded(0, Helper(others=1))
+    desk.put(7)
+    (error,) = desk.outputs(1)
+    assert isinstance(error, OutOfMemory)
+    assert len(model.batches) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "memory"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory."), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_memory_that_ran_out_is_told_from_other_errors(error: Exception, memory: bool) -> None:
+    assert isinstance(as_job_error(error, "predict"), OutOfMemory) is memory

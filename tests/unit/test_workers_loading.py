@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import torch
 
 from db.engine import Database
 from db.records import Claim
@@ -21,6 +23,8 @@ from storage.files import Storage, Stored
 from workers.attempt import Attempt
 from workers.batcher import Batcher
 from workers.loading import Loaded, Models
+from workers.memory import Gauge
+from workers.room import Room
 from workers.starting import register_shipped
 
 
@@ -49,11 +53,16 @@ def load(version: ModelVersion | None, device: str) -> Predictor:
 class Place:
     """A batcher that only notes whether it was closed."""
 
+    peak = 0
+
     def __init__(self, predictor: Predictor) -> None:
         self.closed = False
 
     def close(self) -> None:
         self.closed = True
+
+    def join(self) -> None:
+        assert self.closed
 
 
 KINDS = {name: Kind(name=name, summary="", params=Params, item=Params, predictor=f"{__name__}:load") for name in "abcd"}
@@ -147,3 +156,137 @@ def test_a_worker_starts_while_the_storage_is_away(
     register_shipped(db, Away(str(tmp_path / "files")))
     db.close()
     assert "the storage is away" in caplog.text
+
+
+# -- memory ---------------------------------------------------------------------------------------------------------
+
+
+class Fixed(Gauge):
+    """A device of which each load of a kind takes what `TAKES` says."""
+
+    def __init__(self) -> None:
+        super().__init__("cpu")
+        self.now = 0
+        self.freed = 0
+
+    def taken(self) -> int:
+        return self.now
+
+    def free(self) -> None:
+        self.freed += 1
+
+
+TAKES = {"a": 40, "b": 40, "c": 40, "d": 200}
+SIZED = {name: replace(kind, memory_bytes=TAKES[name]) for name, kind in KINDS.items()}
+
+
+class Card(Bench):
+    """Models on a device of 100 bytes."""
+
+    def __init__(self, kinds: dict[str, Kind], limit: int | None = 100) -> None:
+        self.ready = {}
+        self.errors: dict[str, JobError] = {}
+        make = cast(Callable[[Predictor], Batcher], Place)
+        self.gauge = Fixed()
+        self.models = Models(
+            kinds, cast(Registry, SimpleNamespace()), "cpu", make, self._ready, room=Room(self.gauge, limit)
+        )
+
+    def _ready(self, attempt: Attempt, made: Loaded | JobError) -> None:
+        if isinstance(made, JobError):
+            self.errors[attempt.claim.kind] = made
+        else:
+            self.ready[attempt.claim.kind] = made
+
+    def refused(self, kind: str) -> JobError:
+        """A job of that kind comes, and its model cannot be loaded; why."""
+        claim = Claim("job", 1, kind, None, None, [], {}, 0, 60.0, 1, 1, 0, 0.0)
+        assert self.models.get(Attempt(claim, SIZED[kind], Params())) is None
+        until = time.monotonic() + 5
+        while kind not in self.errors and time.monotonic() < until:
+            time.sleep(0.005)
+        return self.errors[kind]
+
+
+def test_the_idle_model_that_was_used_longest_ago_gives_way_before_another_is_loaded() -> None:
+    """Given 100 bytes and models of 40, when a third comes, then the one used longest ago is gone, and no other."""
+    card = Card(SIZED)
+    first, second = card.use("a"), card.use("b")
+    for loaded in (first, second):
+        card.models.leave(loaded)
+    card.models.leave(card.use("a"))
+    card.use("c")
+    assert closed(second)
+    assert not closed(first)
+    assert {one["kind"]: one["bytes"] for one in card.models.resident()["models"]} == {"a": 40, "c": 40}
+    assert card.models.resident()["limit"] == 100
+    assert card.gauge.freed == 1
+    card.models.close()
+
+
+def test_a_model_larger_than_the_device_is_refused_with_both_sizes_and_nothing_gives_way_for_it() -> None:
+    card = Card(SIZED)
+    kept = card.use("a")
+    card.models.leave(kept)
+    error = card.refused("d")
+    assert (error.code, error.facts) == ("model-too-large", {"needed_bytes": 200, "limit_bytes": 100})
+    assert not closed(kept)
+    card.models.close()
+
+
+def test_a_load_waits_for_models_in_use_and_comes_again_where_they_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given two models in use that leave no room, then a third is loaded once one of them is idle; and while none
+    becomes idle its job is told that memory is short, which is not the job's fault."""
+    monkeypatch.setattr("workers.room.WAIT_S", 0.2)
+    card = Card(SIZED)
+    first, _ = card.use("a"), card.use("b")
+    error = card.refused("c")
+    assert (error.code, error.facts["needed_bytes"], error.retryable) == ("out-of-memory", 40, True)
+    monkeypatch.setattr("workers.room.WAIT_S", 5.0)
+    threading.Timer(0.1, card.models.leave, (first,)).start()
+    card.use("c")
+    assert closed(first)
+    card.models.close()
+
+
+def test_what_a_model_was_seen_to_take_counts_where_it_is_more_than_it_declares() -> None:
+    """Given a model that declares 40 bytes and takes 70, then it counts 70, and 70 when it is loaded again."""
+    card = Card({**SIZED, "a": replace(SIZED["a"], predictor=f"{__name__}:load_large")})
+    global _card
+    _card = card
+    loaded = card.use("a")
+    assert loaded.takes == 70
+    card.models.leave(loaded)
+    card.gauge.now = 0
+    card.use("b")
+    assert closed(loaded)
+    card.models.close()
+
+
+_card: Card | None = None
+
+
+def load_large(version: ModelVersion | None, device: str) -> Predictor:
+    assert _card is not None
+    _card.gauge.now += 70
+    return Nothing()
+
+
+def load_short_of_memory(version: ModelVersion | None, device: str) -> Predictor:
+    """Loads once the device was cleared."""
+    assert _card is not None
+    if not _card.gauge.freed:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+    return Nothing()
+
+
+def test_a_load_that_runs_out_of_memory_is_tried_again_without_the_idle_models() -> None:
+    """Given a device whose size nobody tells, when a load fails for memory, then the idle models go and it succeeds."""
+    card = Card({**KINDS, "b": replace(KINDS["b"], predictor=f"{__name__}:load_short_of_memory")}, limit=None)
+    global _card
+    _card = card
+    idle = card.use("a")
+    card.models.leave(idle)
+    card.use("b")
+    assert closed(idle)
+    card.models.close()

@@ -128,3 +128,14 @@ TRAIN = Kind(
     runner="toy_kinds.train:run",
     timeout_s=600.0,
 )
+
+HUNGRY = Kind(
+    name="toy-hungry",
+    summary="The mean of numbers, by a model for which memory is short on a GPU.",
+    params=MeanParams,
+    item=MeanItem,
+    data=NumbersData,
+    predictor="toy_kinds.hungry:load",
+    memory_bytes=1 << 20,
+    timeout_s=60.0,
+)
