@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -23,7 +22,7 @@ WINDOW_S = 4.0
 """Time in which ended jobs are counted."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def network() -> Iterator[Network]:
     made = Network("control", "gpu-a", "gpu-b")
     try:
@@ -36,12 +35,12 @@ def network() -> Iterator[Network]:
     made.__exit__()
 
 
-@pytest.fixture
-def site(tmp_path: Path, network: Network) -> Iterator[Installation]:
-    """The installation, with this thread on its control host."""
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, network: Network) -> Iterator[Installation]:
+    """The installation, with this thread on its control host. A test leaves no worker behind."""
     with network["control"].inside():
         try:
-            made = Installation(tmp_path, network, "control", INFERENCE_THREADS="4")
+            made = Installation(tmp_path_factory.mktemp("site"), network, "control", INFERENCE_THREADS="4")
             made.__enter__()
         except (NoPostgres, NoRedis) as missing:
             absent(str(missing))
@@ -80,6 +79,38 @@ def held_by(site: Installation, host: Host) -> set[str]:
     rows = site.asked("SELECT j.id FROM jobs j JOIN workers w ON w.id = j.worker_id"
                       " WHERE j.state = 'running' AND w.host = :host", host=host.name)  # fmt: skip
     return {row[0] for row in rows}
+
+
+@pytest.mark.timeout(600)
+def test_a_host_joins_with_one_command_and_says_what_is_wrong_with_its_variables(
+    site: Installation, network: Network
+) -> None:
+    """Given a wrong password, then `medjobs worker` ends and says what to correct; given the right ones, the host is
+    listed, with what it brings."""
+    host = network["gpu-a"]
+    scheme, _, rest = site.redis_url.partition("//:")
+    wrong = {
+        "MEDJOBS_DATABASE_URL": site.database_url.replace("//medjobs:", "//medjobs:not"),
+        "MEDJOBS_REDIS_URL": f"{scheme}//:not{rest}",
+        "MEDJOBS_STORAGE_URL": (site.folder / "unmounted").as_uri(),
+    }
+    for variable, value in wrong.items():
+        assert site.join(host, **{variable: value}).wait(120) == 1, site.logs()
+        said = site.log(host, "inference").read_text()
+        assert variable in said
+        assert site.database_url not in said
+        assert value not in said or variable == "MEDJOBS_STORAGE_URL"
+    begun = time.monotonic()
+    worker = site.join(host)
+    site.until(lambda: site.live() == [(host.name, "inference")], 240)
+    print(f"joined within {time.monotonic() - begun:.1f} s")
+    assert "gpu-a joins with cpu for inference jobs" in site.log(host, "inference").read_text()
+    listed = site.medjobs("workers")
+    assert listed.returncode == 0, listed
+    assert "gpu-a" in listed.stdout
+    assert site.medjobs("workers", "drain", host.name, "--wait").returncode == 0
+    assert worker.wait(60) == 0
+    assert site.live() == []
 
 
 @pytest.mark.timeout(900)
@@ -125,32 +156,3 @@ def test_a_host_lost_under_load_costs_nothing_and_works_again_once_it_is_back(
     assert slowed["gpu-b"] > 0, slowed
     assert "came too late and were discarded" in late, late[-3000:]
     assert load.count("state <> 'succeeded'") == 0
-
-
-@pytest.mark.timeout(600)
-def test_a_host_joins_with_one_command_and_says_what_is_wrong_with_its_variables(
-    site: Installation, network: Network
-) -> None:
-    """Given a wrong password, then `medjobs worker` ends and says what to correct; given the right ones, the host is
-    listed, with what it brings."""
-    host = network["gpu-a"]
-    scheme, _, rest = site.redis_url.partition("//:")
-    wrong = {
-        "MEDJOBS_DATABASE_URL": site.database_url.replace("//medjobs:", "//medjobs:not"),
-        "MEDJOBS_REDIS_URL": f"{scheme}//:not{rest}",
-        "MEDJOBS_STORAGE_URL": (site.folder / "unmounted").as_uri(),
-    }
-    for variable, value in wrong.items():
-        assert site.join(host, **{variable: value}).wait(120) == 1, site.logs()
-        said = site.log(host, "inference").read_text()
-        assert variable in said
-        assert site.database_url not in said
-        assert value not in said or variable == "MEDJOBS_STORAGE_URL"
-    begun = time.monotonic()
-    site.join(host)
-    site.until(lambda: site.live() == [(host.name, "inference")], 240)
-    print(f"joined within {time.monotonic() - begun:.1f} s")
-    assert "gpu-a joins with cpu for inference jobs" in site.log(host, "inference").read_text()
-    listed = site.medjobs("workers")
-    assert listed.returncode == 0, listed
-    assert "gpu-a" in listed.stdout

@@ -144,9 +144,10 @@ class Installation:
         return self.asked(statement, **values)[0][0]
 
     def live(self) -> list[Any]:
-        """Host and pool of each worker that gave a sign of life in the last two seconds."""
-        alive = "gone_at IS NULL AND heartbeat_at > extract(epoch FROM clock_timestamp()) - 2"
-        return [tuple(row) for row in self.asked(f"SELECT host, pool FROM workers WHERE {alive} ORDER BY host, pool")]
+        """Host and pool of each worker that has joined and not left."""
+        return [
+            tuple(row) for row in self.asked("SELECT host, pool FROM workers WHERE gone_at IS NULL ORDER BY host, pool")
+        ]
 
     def until(self, reached: Callable[[], object], seconds: float) -> None:
         """Wait for it; its failure shows the ends of the logs."""
