@@ -26,9 +26,9 @@ PAUSE_S = 2.0
 
 SAID_AGAIN_S = 30.0
 
-_REFUSED = re.compile("FATAL|password|certificate")
+_REFUSED = re.compile("FATAL|password|certificate|unable to open")
 _PASSING = re.compile("starting up|shutting down|recovery|too many|connection slots|terminating")
-"""What PostgreSQL, or libpq before it, says that no waiting mends; and what passes though it is as fatal."""
+"""What PostgreSQL, libpq before it, or SQLite says that no waiting mends; and what passes though it is as fatal."""
 
 LOOKED_AT = 3
 """Versions of models of which one file is looked for in the storage."""

@@ -34,8 +34,10 @@ def _refuse_old_schema() -> None:
     from db.engine import Database
     from medjobs import joining
     from medjobs.environment import read_settings
+    from medjobs.stack.home import Home
 
     settings = read_settings()
+    Home(settings.home).prepare()
     database = Database(settings.database, pool_size=1, wait_s=settings.database_wait_s)
     try:
         joining.check_database(database)
@@ -52,6 +54,7 @@ def _join(pool: str, devices: str) -> None:
     import medjobs
     from medjobs import joining
     from medjobs.environment import read_settings, redis_url
+    from medjobs.stack.home import Home
     from workers.devices import expand
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # in a container we are process 1, which has no default
@@ -60,6 +63,7 @@ def _join(pool: str, devices: str) -> None:
     except ValueError as error:
         raise Trouble(str(error), "Correct --devices.", USAGE) from None
     settings = read_settings()
+    Home(settings.home).prepare()
     joined = joining.join(settings.model_copy(update={"redis_url": redis_url(settings)}))
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     click.echo(joining.introduced(socket.gethostname(), pool, found, joined, medjobs.__version__))

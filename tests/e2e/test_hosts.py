@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -23,7 +22,7 @@ WINDOW_S = 4.0
 """Time in which ended jobs are counted."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def network() -> Iterator[Network]:
     made = Network("control", "gpu-a", "gpu-b")
     try:
@@ -36,12 +35,12 @@ def network() -> Iterator[Network]:
     made.__exit__()
 
 
-@pytest.fixture
-def site(tmp_path: Path, network: Network) -> Iterator[Installation]:
-    """The installation, with this thread on its control host."""
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, network: Network) -> Iterator[Installation]:
+    """The installation, with this thread on its control host. A test leaves no worker behind."""
     with network["control"].inside():
         try:
-            made = Installation(tmp_path, network, "control", INFERENCE_THREADS="4")
+            made = Installation(tmp_path_factory.mktemp("site"), network, "control", INFERENCE_THREADS="4")
             made.__enter__()
         except (NoPostgres, NoRedis) as missing:
             absent(str(missing))
@@ -83,19 +82,51 @@ def held_by(site: Installation, host: Host) -> set[str]:
 
 
 @pytest.mark.timeout(600)
+def test_a_host_joins_with_one_command_and_says_what_is_wrong_with_its_variables(
+    site: Installation, network: Network
+) -> None:
+    """Given a wrong password, then `medjobs worker` ends and says what to correct; given the right ones, the host is
+    listed, with what it brings."""
+    host = network["gpu-a"]
+    scheme, _, rest = site.redis_url.partition("//:")
+    wrong = {
+        "MEDJOBS_DATABASE_URL": site.database_url.replace("//medjobs:", "//medjobs:not"),
+        "MEDJOBS_REDIS_URL": f"{scheme}//:not{rest}",
+        "MEDJOBS_STORAGE_URL": (site.folder / "unmounted").as_uri(),
+    }
+    for variable, value in wrong.items():
+        assert site.join(host, **{variable: value}).wait(120) == 1, site.logs()
+        said = site.log(host, "inference").read_text()
+        assert variable in said
+        assert site.database_url not in said
+        assert value not in said or variable == "MEDJOBS_STORAGE_URL"
+    begun = time.monotonic()
+    worker = site.join(host)
+    site.until(lambda: site.live() == [(host.name, "inference")], 240)
+    print(f"joined within {time.monotonic() - begun:.1f} s")
+    assert "gpu-a joins with cpu for inference jobs" in site.log(host, "inference").read_text()
+    listed = site.medjobs("workers")
+    assert listed.returncode == 0, listed
+    assert "gpu-a" in listed.stdout
+    assert site.medjobs("workers", "drain", host.name, "--wait").returncode == 0
+    assert worker.wait(60) == 0
+    assert site.live() == []
+
+
+@pytest.mark.timeout(900)
 def test_a_host_lost_under_load_costs_nothing_and_works_again_once_it_is_back(
     site: Installation, network: Network
 ) -> None:
     """Given two worker hosts under load, when the cable of one is pulled and put back, and its line is bad then, then
-    every job is committed once with the right result, and the host gets jobs again by itself."""
+    every job is committed once with the right result, the host gets jobs again by itself, and it can be drained."""
     a, b = network["gpu-a"], network["gpu-b"]
     commits = site.seam / "commits"
-    for host in (a, b):
-        for pool in ("inference", "long"):
-            site.join(host, pool)
-    site.until(lambda: len(site.live()) == 4, 180)
+    workers = {(host.name, pool): site.join(host, pool) for host in (a, b) for pool in ("inference", "long")}
+    begun = time.monotonic()
+    site.until(lambda: len(site.live()) == 4, 300)
+    print(f"four workers of two hosts joined within {time.monotonic() - begun:.1f} s")
     with Load(site.folder, site.engine, site.url, site.token, long=2) as load:
-        site.until(lambda: site.one(ENDED, host=b.name, since=0, until=1e12) > 3, 120)
+        site.until(lambda: site.one(ENDED, host=b.name, since=0, until=1e12) > 3, 240)
         both = counted(site)
         site.until(lambda: len(held_by(site, b)) >= 3, 60)
         network.cut(b)
@@ -104,10 +135,15 @@ def test_a_host_lost_under_load_costs_nothing_and_works_again_once_it_is_back(
         alone = counted(site)
         back = clock(site)
         network.mend(b)
-        site.until(lambda: site.one(BEGUN, host=b.name, since=back) > 5, 120)
+        site.until(lambda: site.one(BEGUN, host=b.name, since=back) > 5, 240)
         said = network.slow(b)
         slowed = counted(site)
-        load.end(site.until, 180)
+        network.speed(b)
+        drained = site.medjobs("workers", "drain", b.name, "--wait")
+        assert drained.returncode == 0, drained
+        assert [workers[b.name, pool].wait(60) for pool in ("inference", "long")] == [0, 0]
+        assert {host for host, _ in site.live()} == {a.name}
+        load.end(site.until, 300)
     # What the lost host had written under its old fences is swept away within seconds.
     site.until(lambda: not load.violations(site.files, commits), 60)
     print(f"ended in {WINDOW_S:g} s: {both} with both, {alone} with one lost, {slowed} with {said}; {len(lost)} lost")

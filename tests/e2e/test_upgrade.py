@@ -153,7 +153,7 @@ def installation(tmp_path: Path, postgres_server: Postgres, redis_server: RedisS
     postgres_server.drop(made.database)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_old_and_new_side_by_side_over_the_migrations_fail_no_job(installation: Installation, tmp_path: Path) -> None:
     """Given the old release under load, when the schema is upgraded beneath it, the new release is started beside it
     and the old one is stopped, then every job has succeeded once, and no worker crashed."""
@@ -163,24 +163,24 @@ def test_old_and_new_side_by_side_over_the_migrations_fail_no_job(installation: 
     created = old.run("token", "create", "tester", "--scope", "submit", "--scope", "read", "--json")
     token = json.loads(created.stdout)["token"]
     old.start()
-    installation.until(lambda: old.answers() and len(installation.live()) == 1, 180)
+    installation.until(lambda: old.answers() and len(installation.live()) == 1, 300)
     (older,) = installation.live()
     with Load(tmp_path, installation.engine, old.url, token, sleep_s=0.1) as load:
-        installation.until(lambda: installation.ended(older) > 20, 120)
+        installation.until(lambda: installation.ended(older) > 20, 240)
         if before != revisions.known()[-1]:
             refuses_the_old_schema(new)
         upgraded = new.run("db", "upgrade")
         assert upgraded.returncode == 0, upgraded.stderr
         at = installation.now()
         new.start()
-        installation.until(lambda: new.answers() and len(installation.live()) == 2, 180)
+        installation.until(lambda: new.answers() and len(installation.live()) == 2, 300)
         newer = installation.live()[-1]
-        installation.until(lambda: installation.ended(newer) > 20 and installation.ended(older, since=at) > 20, 120)
+        installation.until(lambda: installation.ended(newer) > 20 and installation.ended(older, since=at) > 20, 240)
         load.go_to(new.url)
         assert {name: old.processes[name].terminate(60) for name in SERVICES} == dict.fromkeys(SERVICES, 0)
         alone = installation.now()
-        installation.until(lambda: installation.ended(newer, since=alone) > 20, 120)
-        load.end(installation.until, 180)
+        installation.until(lambda: installation.ended(newer, since=alone) > 20, 240)
+        load.end(installation.until, 300)
     counts = f"{installation.ended(older)} jobs by the old release, {installation.ended(newer)} by the new"
     print(f"schema {before} -> {revisions.known()[-1]}: {counts}")
     installation.until(lambda: not load.violations(installation.files, tmp_path / "none"), 30)

@@ -77,7 +77,7 @@ class Installation:
         self.url = f"http://{address}:8000"
         for service in (["api", "--bind", f"{address}:8000", "--access-log", "/dev/null"], *[["workers.keeper"]] * 2):
             self._start(self.control, [sys.executable, "-P", "-m", *service], self.variables(self.control))
-        self.until(self._answers, 180)
+        self.until(self._answers, 300)
 
     def variables(self, host: Host) -> dict[str, str]:
         """The environment of a host: the three variables that join it, and what shortens the waits of this test."""
@@ -93,10 +93,10 @@ class Installation:
             "MEDJOBS_STORAGE_URL": self.files.as_uri(),
         }  # fmt: skip
 
-    def join(self, host: Host, pool: str = "inference") -> subprocess.Popen[bytes]:
-        """`medjobs worker` on a host."""
+    def join(self, host: Host, pool: str = "inference", **other: str) -> subprocess.Popen[bytes]:
+        """`medjobs worker` on a host; `other` variables than those that join it."""
         command = [sys.executable, "-P", "-m", "medjobs", "worker", "--pool", pool, "--devices", "cpu"]
-        return self._start(host, command, self.variables(host), pool)
+        return self._start(host, command, {**self.variables(host), **other}, pool)
 
     def medjobs(self, *words: str) -> subprocess.CompletedProcess[str]:
         """A command of the operator, typed on the control host."""
@@ -144,9 +144,10 @@ class Installation:
         return self.asked(statement, **values)[0][0]
 
     def live(self) -> list[Any]:
-        """Host and pool of each worker that gave a sign of life in the last two seconds."""
-        alive = "gone_at IS NULL AND heartbeat_at > extract(epoch FROM clock_timestamp()) - 2"
-        return [tuple(row) for row in self.asked(f"SELECT host, pool FROM workers WHERE {alive} ORDER BY host, pool")]
+        """Host and pool of each worker that has joined and not left."""
+        return [
+            tuple(row) for row in self.asked("SELECT host, pool FROM workers WHERE gone_at IS NULL ORDER BY host, pool")
+        ]
 
     def until(self, reached: Callable[[], object], seconds: float) -> None:
         """Wait for it; its failure shows the ends of the logs."""
