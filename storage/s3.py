@@ -46,10 +46,10 @@ class S3(Remote):
 
     def _connected(self) -> tuple[Any, str]:
         try:
-            from s3fs import S3FileSystem
+            from storage.bounded import Bounded
         except ImportError:
             raise StorageUnavailable("Storage on S3 needs its packages: `pip install medjobs[s3]`.") from None
-        system = S3FileSystem(
+        system = Bounded(
             skip_instance_cache=True,
             use_listings_cache=False,
             default_block_size=PART,

@@ -81,7 +81,7 @@ def install(cancel: Cancel) -> None:
 
 def _ours(route: Any) -> Any:
     spec = route if isinstance(route, web.URLSpec) else web.url(*route)
-    spec.handler_class = _instead(spec.regex.pattern, spec.handler_class)
+    spec.target = spec.handler_class = _instead(spec.regex.pattern, spec.handler_class)
     return spec
 
 
