@@ -41,10 +41,10 @@ def cancel(database: Database, job_id: str) -> str | None:
 
 
 def remembered(home: Path) -> Path:
-    """The file of what Flower saw, readable by its owner alone: it is a pickle, and who writes it runs code here."""
+    """Where Flower keeps what it saw (dbm adds a suffix), readable by its owner alone: it is a pickle, and who writes it runs code here."""
     home.mkdir(parents=True, exist_ok=True)
     os.umask(0o077)
-    return home / "flower.db"
+    return home / "flower.state"
 
 
 def main() -> None:
