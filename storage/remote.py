@@ -95,6 +95,7 @@ class Remote:
 
     def local(self, path: str) -> Path:
         """A local copy in the cache; raises FileNotFoundError."""
+
         def fetch(copy: Path) -> None:
             self._fs.get_file(self._full(path), str(copy))
 

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO, cast
 
 from jobs.errors import StorageUnavailable
 from storage import address
-from storage.remote import Remote
 from storage.advice import code_of, missing_bucket
+from storage.remote import Remote
 from storage.trouble import named
 
 PART = 8 << 20
@@ -34,8 +34,8 @@ SKEW_S = 300.0
 class S3(Remote):
     """What s3fs offers, without its listings (each look asks the store) and with bounded waits.
 
-    Nothing here can overwrite another's work: a blob's name is its hash, an attempt's names begin with its fence. What is
-    written once (checkpoints) is created with `If-None-Match: *` besides, where the store knows that.
+    Nothing here can overwrite another's work: a blob's name is its hash, an attempt's names begin with its fence. What
+    is written once (checkpoints) is created with `If-None-Match: *` besides, where the store knows that.
     """
 
     def __init__(self, url: str, cache: Path | None) -> None:
@@ -144,13 +144,16 @@ class S3(Remote):
                 raise
             if not self._same(path, content):
                 raise StorageUnavailable(
-                    f"Another process has written {path} already, with other bytes; this attempt leaves it alone and ends."
+                    f"Another process has written {path} already, with other bytes; it is left alone."
                 ) from error
         return True
 
     def _same(self, path: str, content: bytes | Path) -> bool:
         try:
-            with self.open(path) as there, io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as ours:
+            with (
+                self.open(path) as there,
+                io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as ours,
+            ):
                 while piece := ours.read(1 << 20):
                     if there.read(len(piece)) != piece:
                         return False

@@ -109,7 +109,9 @@ def test_every_route_of_this_flower_that_takes_a_post_is_among_those_that_were_t
     specs = [one if isinstance(one, URLSpec) else URLSpec(*one) for one in handlers]
     known = [url for url, _ in changing(WORKER, "x")] + ["/api/task/revoke/x", "/tasks/datatable"]
     for spec in specs:
-        if any(getattr(spec.handler_class, v) is not getattr(RequestHandler, v) for v in ("post", "put", "delete", "patch")):
+        if any(
+            getattr(spec.handler_class, v) is not getattr(RequestHandler, v) for v in ("post", "put", "delete", "patch")
+        ):
             assert any(spec.regex.match(url) for url in known), spec.regex.pattern
 
 

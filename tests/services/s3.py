@@ -64,4 +64,3 @@ class S3Server:
 
     def url(self, prefix: str = "prefix") -> str:
         return f"s3://{BUCKET}/{prefix}"
-

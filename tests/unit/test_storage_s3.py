@@ -144,7 +144,9 @@ def test_given_a_large_file_when_it_goes_there_and_back_then_memory_holds_a_few_
     s3: S3Server, tmp_path: Path
 ) -> None:
     assert run_work(s3, tmp_path, 160) < 130  # four parts of 8 MiB, sent or received, copied once or twice
-    (large,) = [key for key in s3.keys("prefix/blobs") if s3.client.head_object(Bucket=BUCKET, Key=key)["ContentLength"] > 10]
+    (large,) = [
+        key for key in s3.keys("prefix/blobs") if s3.client.head_object(Bucket=BUCKET, Key=key)["ContentLength"] > 10
+    ]
     assert s3.client.head_object(Bucket=BUCKET, Key=large)["ETag"].endswith('-20"')  # twenty parts
 
 
@@ -357,7 +359,9 @@ def _uploads(s3: S3Server) -> list[str]:
     return sorted(one["Key"] for one in s3.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", ()))
 
 
-def test_given_a_copy_that_nobody_asked_for_in_an_hour_when_swept_then_it_goes(storage: Storage, tmp_path: Path) -> None:
+def test_given_a_copy_that_nobody_asked_for_in_an_hour_when_swept_then_it_goes(
+    storage: Storage, tmp_path: Path
+) -> None:
     used, unused = (storage.local(storage.put([body], 10).digest) for body in (b"used", b"unused"))
     os.utime(unused, (1, 1))
     assert cache.Cache(tmp_path / "cache").sweep() == 1
