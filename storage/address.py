@@ -16,6 +16,9 @@ CONNECT_S = 5.0
 READ_S = 20.0
 """Longest silence of S3 within an answer or an upload."""
 
+REQUEST_S = 120.0
+"""One request of at most 16 MiB with its tries: a line of 1 Mbit/s suffices."""
+
 TRIES = 2
 """Tries of one request, by botocore; s3fs makes as many rounds of them, so that it is given up after four."""
 

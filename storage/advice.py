@@ -76,6 +76,6 @@ def advice(error: BaseException, place: str) -> str | None:
 def missing_bucket(place: str) -> StorageUnavailable:
     """The bucket is not there; that says nothing of the files in it."""
     return StorageUnavailable(
-        f"There is no such bucket at {place} (NoSuchBucket): make it, or correct MEDJOBS_STORAGE_URL, the endpoint or the "
-        "keys, which may be another account's."
+        f"There is no such bucket at {place} (NoSuchBucket): make it, or correct MEDJOBS_STORAGE_URL, the endpoint or "
+        "the keys, which may be another account's."
     )

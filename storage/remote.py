@@ -38,7 +38,8 @@ class Remote:
         """The file system of this process: fsspec's event loop does not live on in a child of a fork."""
         with self._lock:
             if self._of != os.getpid():
-                self._connection, self._of = self._connected(), os.getpid()
+                # The parent's is kept: at its end it would wait for an event loop that this process does not have.
+                self._parents, self._connection, self._of = self._connection, self._connected(), os.getpid()
             return self._connection[0]
 
     def _connected(self) -> tuple[Any, str]:

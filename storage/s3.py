@@ -34,8 +34,8 @@ SKEW_S = 300.0
 class S3(Remote):
     """What s3fs offers, without its listings (each look asks the store) and with bounded waits.
 
-    Nothing here can overwrite another's work: a blob's name is its hash, an attempt's names begin with its fence. What is
-    written once (checkpoints) is created with `If-None-Match: *` besides, where the store knows that.
+    Nothing here can overwrite another's work: a blob's name is its hash, an attempt's names begin with its fence. What
+    is written once (checkpoints) is created with `If-None-Match: *` besides, where the store knows that.
     """
 
     def __init__(self, url: str, cache: Path | None) -> None:
@@ -46,10 +46,10 @@ class S3(Remote):
 
     def _connected(self) -> tuple[Any, str]:
         try:
-            from s3fs import S3FileSystem
+            from storage.bounded import Bounded
         except ImportError:
             raise StorageUnavailable("Storage on S3 needs its packages: `pip install medjobs[s3]`.") from None
-        system = S3FileSystem(
+        system = Bounded(
             skip_instance_cache=True,
             use_listings_cache=False,
             default_block_size=PART,
@@ -144,7 +144,7 @@ class S3(Remote):
                 raise
             if not self._same(path, content):
                 raise StorageUnavailable(
-                    f"Another process has written {path} already, with other bytes; this attempt leaves it alone and ends."
+                    f"Another process has written {path} already, with other bytes; it is left alone."
                 ) from error
         return True
 

@@ -128,10 +128,12 @@ def _storage(settings: Settings) -> Check:
     from storage.files import Storage
 
     try:
-        Storage(settings.storage).check()
+        said = Storage(settings.storage).check(thorough=True)
     except StorageUnavailable as error:
         return Check("storage", "fail", error.detail, "Correct MEDJOBS_STORAGE_URL, its rights or its space.")
-    return Check("storage", "ok", settings.storage)
+    if " http://" in said and "127.0.0.1" not in said and "localhost" not in said:
+        return Check("storage", "warn", said, "Patient data goes there unencrypted: give an endpoint of https.")
+    return Check("storage", "ok", said)
 
 
 def _devices(_: Settings) -> Check:

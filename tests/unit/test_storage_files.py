@@ -193,6 +193,7 @@ def test_given_a_full_disk_in_the_middle_of_a_file_when_written_then_nothing_sta
     assert leftovers(tmp_path / "storage") == []
 
 
+@pytest.mark.parametrize("storage", ["file", "memory"], indirect=True)  # the name never reaches the store
 @pytest.mark.parametrize(
     "name",
     ["..", "../x", "a/../../x", "/etc/passwd", "a//b", "", ".", ".hidden", "a\\b", "a\x00b", "x" * 201, "a/" * 7 + "b",
@@ -208,6 +209,7 @@ def test_given_a_name_that_leads_elsewhere_when_used_then_it_is_refused_and_noth
     assert storage.fences(JOB) == []
 
 
+@pytest.mark.parametrize("storage", ["file", "memory"], indirect=True)
 @pytest.mark.parametrize(
     "digest", ["sha256:..", "md5:" + "0" * 64, "sha256:" + "A" * 64, "sha256:" + "0" * 64 + "\n", ""]
 )
