@@ -11,6 +11,8 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 
 from db import tallies
 from db.tallies import Tally
+from jobs.errors import WorkerCrashed
+from jobs.states import Outcome, State
 
 
 class _Counter(NamedTuple):
@@ -49,15 +51,26 @@ _HISTOGRAMS = {
 }  # fmt: skip
 
 
-def families(standing: Iterable[Tally]) -> Iterator[Metric]:
-    """Every family, those without a sample too."""
+def families(standing: Iterable[Tally], kinds: Iterable[str]) -> Iterator[Metric]:
+    """Every family, those without a sample too. Some begin at 0: the first step of a series that appears with it is no
+    increase to Prometheus, and of these the first counts."""
     sorted_by: dict[str, list[Tally]] = defaultdict(list)
-    for one in standing:
+    for one in tallies.summed([*standing, *_beginnings(kinds)]):
         sorted_by[one.what].append(one)
     for what, counter in _COUNTERS.items():
         yield _counted(counter, sorted_by[what])
     for what, histogram in _HISTOGRAMS.items():
         yield _spread(histogram, sorted_by[what])
+
+
+def _beginnings(kinds: Iterable[str]) -> Iterator[Tally]:
+    for outcome in ("delivered", "failed", "given-up"):
+        yield Tally(tallies.WEBHOOKS, "", outcome, count=0)
+    for kind in kinds:
+        yield Tally(tallies.JOBS, kind, State.SUCCEEDED.value, count=0)
+        yield Tally(tallies.JOBS, kind, State.FAILED.value, WorkerCrashed.code, count=0)
+        yield Tally(tallies.ATTEMPTS, kind, Outcome.LEASE_EXPIRED.value, count=0)
+        yield Tally(tallies.ATTEMPTS, kind, Outcome.WORKER_LOST.value, count=0)
 
 
 def _counted(shape: _Counter, standing: Iterable[Tally]) -> Metric:
