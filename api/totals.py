@@ -65,19 +65,19 @@ def families(standing: Iterable[Tally], kinds: Iterable[str]) -> Iterator[Metric
 
 def _beginnings(kinds: Iterable[str]) -> Iterator[Tally]:
     for outcome in ("delivered", "failed", "given-up"):
-        yield Tally(tallies.WEBHOOKS, "", outcome, count=0)
+        yield Tally(tallies.WEBHOOKS, "", outcome, times=0)
     for kind in kinds:
-        yield Tally(tallies.JOBS, kind, State.SUCCEEDED.value, count=0)
-        yield Tally(tallies.JOBS, kind, State.FAILED.value, WorkerCrashed.code, count=0)
-        yield Tally(tallies.ATTEMPTS, kind, Outcome.LEASE_EXPIRED.value, count=0)
-        yield Tally(tallies.ATTEMPTS, kind, Outcome.WORKER_LOST.value, count=0)
+        yield Tally(tallies.JOBS, kind, State.SUCCEEDED.value, times=0)
+        yield Tally(tallies.JOBS, kind, State.FAILED.value, WorkerCrashed.code, times=0)
+        yield Tally(tallies.ATTEMPTS, kind, Outcome.LEASE_EXPIRED.value, times=0)
+        yield Tally(tallies.ATTEMPTS, kind, Outcome.WORKER_LOST.value, times=0)
 
 
 def _counted(shape: _Counter, standing: Iterable[Tally]) -> Metric:
     family = CounterMetricFamily(shape.name, shape.text, labels=shape.labels)
     for one in standing:
         values = {"kind": one.kind, "state": one.label, "outcome": one.label, "code": one.code}
-        family.add_metric([values[label] for label in shape.labels], one.count)
+        family.add_metric([values[label] for label in shape.labels], one.times)
     return family
 
 
@@ -89,7 +89,7 @@ def _spread(shape: _Histogram, standing: Iterable[Tally]) -> Metric:
         series[(one.kind, one.label)[: len(shape.labels)]].append(one)
     for labels, buckets in series.items():
         below = [
-            (_text(bound), float(sum(one.count for one in buckets if one.bucket <= bound)))
+            (_text(bound), float(sum(one.times for one in buckets if one.bucket <= bound)))
             for bound in (*shape.bounds, math.inf)
         ]
         family.add_metric(labels, below, sum(one.total for one in buckets))
