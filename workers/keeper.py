@@ -50,6 +50,9 @@ class Keeper:
             sweeps.tidy: 60 * settings.sweep_s,
         }
         self._often = often
+        for sweep in (*self._every, self._webhooks.deliver):
+            for why in (DatabaseUnavailable.code, StorageUnavailable.code, "error"):
+                metrics.SWEEP_FAILURES.labels(getattr(sweep, "__name__", "sweep"), why)  # begins at 0
         self._webhook_s = settings.webhook_timeout_s
 
     def run(self) -> int:

@@ -112,7 +112,7 @@ def test_every_panel_has_a_description_and_its_queries_answer(panel: dict[str, A
 
 
 def test_every_metric_that_panels_and_alerts_name_is_there(seen: Seen) -> None:
-    text = ALERTS.read_text() + "".join(target["expr"] for panel in PANELS for target in panel["targets"])
+    text = ALERTS.read_text() + "\n".join(target["expr"] for panel in PANELS for target in panel["targets"])
     there = set(seen.prometheus.ask("/label/__name__/values"))
     named = {name for name in NAMES.findall(text) if not name.endswith("_")}
     assert len(named) > 25
