@@ -27,6 +27,7 @@ from jobs.errors import DatabaseUnavailable, StorageUnavailable
 from jobs.kinds import Pool
 from jobs.settings import Settings
 from jobs.states import State
+from models.registry import kinds
 from storage.files import Storage
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})
@@ -97,12 +98,13 @@ class _Truth:
         """The families; a database that is away leaves out its own."""
         yield _gauge("medjobs_http_held_requests", "Waits and streams that this process holds.", self._holds.taken)
         yield from self._room()
+        yield _kinds()
         seen = self._look()
         yield _gauge("medjobs_database_up", "Whether the database answered.", 0 if seen is None else 1)
         if seen is not None:
             yield from _families(seen.depths)
             yield from _conditions(seen.conditions)
-            yield from totals.families(seen.totals)
+            yield from totals.families(seen.totals, kinds())
             yield from fleet.families(seen.live)
 
     def _look(self) -> _Seen | None:
@@ -130,6 +132,14 @@ class _Truth:
             family.add_metric(["size"], room.size)
             family.add_metric(["free"], room.free)
         yield family
+
+
+def _kinds() -> Metric:
+    """Which kinds there are, and the pool of each: to join with what is told by kind."""
+    family = GaugeMetricFamily("medjobs_kind_info", "The pool that runs a kind's jobs.", labels=["kind", "pool"])
+    for kind in kinds().values():
+        family.add_metric([kind.name, kind.pool], 1)
+    return family
 
 
 def _gauge(name: str, text: str, value: float | None) -> Metric:

@@ -11,6 +11,8 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 
 from db import tallies
 from db.tallies import Tally
+from jobs.errors import WorkerCrashed
+from jobs.states import Outcome, State
 
 
 class _Counter(NamedTuple):
@@ -49,10 +51,11 @@ _HISTOGRAMS = {
 }  # fmt: skip
 
 
-def families(standing: Iterable[Tally]) -> Iterator[Metric]:
-    """Every family, those without a sample too."""
+def families(standing: Iterable[Tally], kinds: Iterable[str]) -> Iterator[Metric]:
+    """Every family, those without a sample too. Some begin at 0: the first step of a series that appears with it is no
+    increase to Prometheus, and of these the first counts."""
     sorted_by: dict[str, list[Tally]] = defaultdict(list)
-    for one in standing:
+    for one in tallies.summed([*standing, *_beginnings(kinds)]):
         sorted_by[one.what].append(one)
     for what, counter in _COUNTERS.items():
         yield _counted(counter, sorted_by[what])
@@ -60,11 +63,21 @@ def families(standing: Iterable[Tally]) -> Iterator[Metric]:
         yield _spread(histogram, sorted_by[what])
 
 
+def _beginnings(kinds: Iterable[str]) -> Iterator[Tally]:
+    for outcome in ("delivered", "failed", "given-up"):
+        yield Tally(tallies.WEBHOOKS, "", outcome, times=0)
+    for kind in kinds:
+        yield Tally(tallies.JOBS, kind, State.SUCCEEDED.value, times=0)
+        yield Tally(tallies.JOBS, kind, State.FAILED.value, WorkerCrashed.code, times=0)
+        yield Tally(tallies.ATTEMPTS, kind, Outcome.LEASE_EXPIRED.value, times=0)
+        yield Tally(tallies.ATTEMPTS, kind, Outcome.WORKER_LOST.value, times=0)
+
+
 def _counted(shape: _Counter, standing: Iterable[Tally]) -> Metric:
     family = CounterMetricFamily(shape.name, shape.text, labels=shape.labels)
     for one in standing:
         values = {"kind": one.kind, "state": one.label, "outcome": one.label, "code": one.code}
-        family.add_metric([values[label] for label in shape.labels], one.count)
+        family.add_metric([values[label] for label in shape.labels], one.times)
     return family
 
 
@@ -76,7 +89,7 @@ def _spread(shape: _Histogram, standing: Iterable[Tally]) -> Metric:
         series[(one.kind, one.label)[: len(shape.labels)]].append(one)
     for labels, buckets in series.items():
         below = [
-            (_text(bound), float(sum(one.count for one in buckets if one.bucket <= bound)))
+            (_text(bound), float(sum(one.times for one in buckets if one.bucket <= bound)))
             for bound in (*shape.bounds, math.inf)
         ]
         family.add_metric(labels, below, sum(one.total for one in buckets))

@@ -54,7 +54,7 @@ class Tally(NamedTuple):
     label: str = ""
     code: str = ""
     bucket: float = 0.0
-    count: int = 1
+    times: int = 1
     total: float = 0.0
 
 
@@ -77,9 +77,9 @@ def add(connection: Connection, tallies: Iterable[Tally]) -> None:
 def summed(tallies: Iterable[Tally]) -> list[Tally]:
     """One tally for each total, in the order of the key."""
     found: dict[tuple[Any, ...], tuple[int, float]] = {}
-    for *key, count, total in tallies:
+    for *key, times, total in tallies:
         before = found.get(tuple(key), (0, 0.0))
-        found[tuple(key)] = (before[0] + count, before[1] + total)
+        found[tuple(key)] = (before[0] + times, before[1] + total)
     return [Tally(*key, *values) for key, values in sorted(found.items())]
 
 
@@ -91,14 +91,16 @@ def standing(db: Database) -> list[Tally]:
 @cache
 def _raising(dialect: str) -> Any:
     raised = relation(
-        dialect, "raised", what=Text(), kind=Text(), label=Text(), code=Text(), bucket=Float(53), count=BigInteger(),
+        dialect, "raised", what=Text(), kind=Text(), label=Text(), code=Text(), bucket=Float(53), times=BigInteger(),
         total=Float(53),
     )  # fmt: skip
-    columns = [raised.c[name] for name in ("what", "kind", "label", "code", "bucket", "count", "total")]
+    columns = [raised.c[name] for name in ("what", "kind", "label", "code", "bucket", "times", "total")]
     # The condition is always true: without one SQLite takes ON CONFLICT for a join's ON.
     source = select(bindparam("shard", type_=Integer()).label("shard"), *columns).where(now() > 0)
     into = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(_TALLIES)
-    added = into.from_select(["shard", *(column.name for column in columns)], source.order_by(*columns[:5]))
+    added = into.from_select(
+        ["shard", "what", "kind", "label", "code", "bucket", "count", "total"], source.order_by(*columns[:5])
+    )
     return added.on_conflict_do_update(
         index_elements=list(_TALLIES.primary_key.columns),
         set_={"count": _TALLIES.c.count + added.excluded.count, "total": _TALLIES.c.total + added.excluded.total},

@@ -67,12 +67,19 @@ def set_up(form: Format, level: int) -> None:
     logging.captureWarnings(True)
     sys.excepthook = _uncaught
     threading.excepthook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+    sys.unraisablehook = _ignored
 
 
 def _uncaught(sort: type[BaseException], error: BaseException | None, frames: TracebackType | None) -> None:
     if issubclass(sort, SystemExit):
         return
     logging.getLogger("medjobs").critical("uncaught %s", sort.__name__, exc_info=(sort, error or sort(), frames))
+
+
+def _ignored(args: sys.UnraisableHookArgs) -> None:
+    """What Python cannot raise anywhere, such as a failure in a destructor."""
+    trace = (args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback)
+    logging.getLogger("medjobs").warning("ignored %s", args.exc_type.__name__, exc_info=trace)
 
 
 def _frames(trace: TracebackType | None) -> list[str]:

@@ -52,6 +52,9 @@ class Keeper:
         }
         self._often = often
         self._turn = settings.home / "keeper.turn"
+        for sweep in (*self._every, self._webhooks.deliver):
+            for why in (DatabaseUnavailable.code, StorageUnavailable.code, "error"):
+                metrics.SWEEP_FAILURES.labels(getattr(sweep, "__name__", "sweep"), why)  # begins at 0
         self._webhook_s = settings.webhook_timeout_s
 
     def run(self) -> int:

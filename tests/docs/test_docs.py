@@ -192,3 +192,17 @@ def test_every_constant_among_the_timeouts_has_the_value_that_the_table_says() -
             assert said == ([numbers[0], numbers[-1]] if len(numbers) > 1 else numbers), f"{limit}: {value}"
             found += 1
     assert found >= 15
+
+
+def test_every_alert_links_to_a_runbook_that_exists() -> None:
+    text = (ROOT / "deploy/prometheus/alerts.yml").read_text()
+    links = dict(zip(re.findall(r"- alert: (\w+)", text), re.findall(r"runbook_url: (\S+)", text), strict=True))
+    headings = re.findall(r"^### (\w+)$", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
+    anchors = {heading.lower() for heading in headings}
+    assert len(links) >= 15
+    for alert, link in links.items():
+        page, _, anchor = link.partition("#")
+        assert page.endswith("/docs/operations.md"), link
+        assert anchor == alert.lower()
+        assert anchor in anchors, f"{alert} has no runbook"
+    assert {heading for heading in headings if heading.startswith("Medjobs")} == set(links)

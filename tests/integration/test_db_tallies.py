@@ -21,7 +21,7 @@ def counts(db: Database, what: str) -> dict[tuple[str, ...], int]:
     found: Counter[tuple[str, ...]] = Counter()
     for one in tallies.standing(db):
         if one.what == what:
-            found[(one.kind, one.label, one.code)] += one.count
+            found[(one.kind, one.label, one.code)] += one.times
     return dict(found)
 
 
@@ -93,7 +93,7 @@ def test_how_long_a_job_waited_and_ran_is_what_its_rows_say_and_a_later_start_co
     jobs.claim(database, [claim.id], "w2", 30, "inference")
     (waited,) = [one for one in tallies.standing(database) if one.what == tallies.WAIT]
     (ran,) = [one for one in tallies.standing(database) if one.what == tallies.RUN]
-    assert waited.count == 1
+    assert waited.times == 1
     assert waited.total < 10
     assert (ran.bucket, ran.label) == (120.0, "drained")
     assert 100 <= ran.total < 110
@@ -112,7 +112,7 @@ def test_given_a_job_that_was_to_run_later_then_its_wait_counts_from_then(databa
 def test_values_beyond_the_largest_bound_and_below_zero_have_a_bucket(database: Database) -> None:
     with database.write() as connection:
         tallies.add(connection, [tallies.observed(tallies.RUN, "k", value) for value in (-5.0, 0.01, 1e7)])
-    assert [(one.bucket, one.count, one.total) for one in tallies.standing(database)] == [
+    assert [(one.bucket, one.times, one.total) for one in tallies.standing(database)] == [
         (0.01, 2, 0.01), (tallies.BEYOND, 1, 1e7),
     ]  # fmt: skip
 

@@ -36,7 +36,7 @@ class ApiServer:
                 [sys.executable, *command, "--access-log", str(self.access_log)],
                 env=environment, cwd=cwd or home, stdout=log, stderr=log,
             )  # fmt: skip
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not url_file.exists():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
