@@ -19,6 +19,9 @@ from tests.services.postgres import NoPostgres
 from tests.services.redis import NoRedis
 from tests.torture.load import Load
 
+SETTINGS = {"INFERENCE_THREADS": "4", "LEASE_INFERENCE_S": "5", "LEASE_LONG_S": "8", "WORKER_DEAD_S": "3"}
+"""Leases as short as those of the torture: a busy machine must not take a slow worker for a lost one."""
+
 COUNTED = 60
 """Jobs that a phase is measured by."""
 
@@ -48,7 +51,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, network: Network) -> Iterator
     """The installation, with this thread on its control host. A test leaves no worker behind."""
     with network["control"].inside():
         try:
-            made = Installation(tmp_path_factory.mktemp("site"), network, "control", INFERENCE_THREADS="4")
+            made = Installation(tmp_path_factory.mktemp("site"), network, "control", **SETTINGS)
             made.__enter__()
         except (NoPostgres, NoRedis) as missing:
             absent(str(missing))
