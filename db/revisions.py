@@ -45,6 +45,7 @@ def standing(database: Database) -> Standing:
     def look(connection: Connection) -> str | None:
         if not inspect(connection).has_table("alembic_version"):
             return None
-        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+        at: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+        return at
 
     return Standing(database.query(look), known())

@@ -56,7 +56,7 @@ def start(tmp_path: Path, sqlite_url: str, redis_server: RedisServer) -> Iterato
 
 
 def until(reached: Callable[[], object], process: subprocess.Popen[bytes], screen: Path) -> None:
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 120
     while not reached():
         assert process.poll() is None, screen.read_text()
         assert time.monotonic() < deadline, screen.read_text()
