@@ -253,7 +253,8 @@ def test_given_a_bucket_that_is_gone_when_asked_then_files_are_not_called_missin
     storage.delete(stored.digest)
     s3.client.delete_bucket(Bucket=BUCKET)
     asks = (
-        lambda: storage.exists(stored.digest), lambda: storage.local(stored.digest), lambda: storage.open(stored.digest),
+        lambda: storage.exists(stored.digest), lambda: storage.local(stored.digest),
+        lambda: storage.open(stored.digest),
         lambda: storage.intact(stored.digest), lambda: storage.delete_job(JOB), lambda: storage.fences(JOB),
         lambda: storage.put([b"x"], 10), lambda: storage.check(thorough=True), storage.clean,
     )  # fmt: skip
