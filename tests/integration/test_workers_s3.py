@@ -18,9 +18,13 @@ from tests.services.s3 import S3Server
 from tests.services.workers import FAST, Stack
 
 
+SLOWER = {"max_attempts": 12, "lease_long_s": 30, "renew_long_s": 1}
+"""The killed process is noticed by its parent, not by its lease."""
+
+
 @pytest.fixture
 def stack(tmp_path: Path, sqlite_url: str, redis_server: RedisServer, s3: S3Server) -> Iterator[Stack]:
-    made = Stack(tmp_path, sqlite_url, redis_server.url, storage_url=s3.url(), max_attempts=12)
+    made = Stack(tmp_path, sqlite_url, redis_server.url, storage_url=s3.url(), **SLOWER)
     yield made
     made.stop()
 
