@@ -107,6 +107,22 @@ def test_given_the_daily_work_when_done_then_the_bucket_is_never_listed(
     assert not [method for method in asked if "list" in method]
 
 
+def test_given_more_names_than_fit_in_one_answer_when_listed_then_all_are_there(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = S3FileSystem._call_s3
+
+    async def two_at_a_time(self: Any, method: str, *more: Any, **named: Any) -> Any:
+        few = {"MaxKeys": 2} if method == "list_objects_v2" else {}
+        return await true(self, method, *more, **named, **few)
+
+    jobs = [JOB[:-1] + digit for digit in "12345"]
+    storage.put_artifacts([(job, 1, name, b"x") for job in jobs for name in ("a", "b", "c")])
+    monkeypatch.setattr(S3FileSystem, "_call_s3", two_at_a_time)
+    assert storage.folders_of_jobs() == jobs
+    assert storage.artifacts(jobs[0], 1) == ["a", "b", "c"]
+
+
 WORK = """
 import os, resource, sys
 from pathlib import Path
