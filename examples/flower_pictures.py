@@ -23,7 +23,7 @@ from medjobs.samples import chest_images
 from medjobs.stack.embedded import Stack
 from medjobs.stack.running import running
 
-PAGES = {"flower-tasks.png": ("/tasks", "1500,620"), "flower-workers.png": ("/workers", "1500,420")}
+PAGES = {"flower-tasks.png": ("/tasks", "1800,680"), "flower-workers.png": ("/workers", "1500,560")}
 QUIET = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
          "--virtual-time-budget=8000")  # fmt: skip

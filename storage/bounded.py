@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 from botocore.handlers import add_expect_header
 from s3fs import S3FileSystem
 
 from storage import address
+
+for _chatty in ("botocore", "aiobotocore"):
+    logging.getLogger(_chatty).setLevel(logging.WARNING)  # where keys and endpoint were found is nobody's news
 
 
 class Bounded(S3FileSystem):  # type: ignore[misc]

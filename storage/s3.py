@@ -161,6 +161,19 @@ class S3(Remote):
         except FileNotFoundError:
             return False
 
+    def _entries(self, path: str, kind: str) -> list[str]:
+        """One request for a thousand names; s3fs would ask twice more where there are none."""
+        where = {"Bucket": self._bucket.name, "Prefix": self._key(path)["Key"] + "/", "Delimiter": "/"}
+        names: list[str] = []
+        more: dict[str, str] | None = {}
+        while more is not None:
+            with self._asking():
+                found = self._fs.call_s3("list_objects_v2", **where, **more)
+            listed = found.get("CommonPrefixes", ()) if kind == "directory" else found.get("Contents", ())
+            names += [str(one["Prefix" if kind == "directory" else "Key"]) for one in listed]
+            more = {"ContinuationToken": found["NextContinuationToken"]} if found.get("IsTruncated") else None
+        return sorted(name.rstrip("/").rpartition("/")[2] for name in names if name != where["Prefix"])
+
     def check(self, thorough: bool = False) -> str:
         """Write, read and delete a small object, and list where `thorough`; raises `StorageUnavailable` saying which
         of them failed, and why. What the store is, in words."""

@@ -41,7 +41,7 @@ def cancel(database: Database, job_id: str) -> str | None:
 
 
 def remembered(home: Path) -> Path:
-    """Where Flower keeps what it saw (dbm adds a suffix), readable by its owner alone: it is a pickle, and who writes it runs code here."""
+    """Where Flower keeps what it saw (dbm adds a suffix), its owner's alone: who writes this pickle runs code here."""
     home.mkdir(parents=True, exist_ok=True)
     os.umask(0o077)
     return home / "flower.state"

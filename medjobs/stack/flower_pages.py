@@ -16,6 +16,7 @@ from flower.views import BaseHandler
 from flower.views.monitor import Metrics
 from flower.views.tasks import TaskView
 from tornado import web
+from tornado.routing import URLSpec
 
 REFUSAL = (
     "medjobs does not do this from Flower. Cancel a job by its Revoke button or `medjobs cancel`; stop a worker by "
@@ -43,7 +44,7 @@ class CancelJob(ControlHandler):  # type: ignore[misc]
 
     cancel: Cancel
 
-    @web.authenticated  # type: ignore[untyped-decorator]
+    @web.authenticated
     async def post(self, job_id: str) -> None:
         """Cancel the job of that id, as `POST /v1/jobs/{id}:cancel` does."""
         try:
@@ -67,7 +68,7 @@ class Job(TaskView):  # type: ignore[misc]
 class Figures(Metrics):  # type: ignore[misc]
     """Flower's own Prometheus page, which names workers and kinds: with the password alone."""
 
-    @web.authenticated  # type: ignore[untyped-decorator]
+    @web.authenticated
     async def get(self) -> None:
         """The page."""
         await super().get()
@@ -80,7 +81,7 @@ def install(cancel: Cancel) -> None:
 
 
 def _ours(route: Any) -> Any:
-    spec = route if isinstance(route, web.URLSpec) else web.url(*route)
+    spec = route if isinstance(route, URLSpec) else web.url(*route)
     spec.target = spec.handler_class = _instead(spec.regex.pattern, spec.handler_class)
     return spec
 

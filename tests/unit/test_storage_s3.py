@@ -107,6 +107,22 @@ def test_given_the_daily_work_when_done_then_the_bucket_is_never_listed(
     assert not [method for method in asked if "list" in method]
 
 
+def test_given_more_names_than_fit_in_one_answer_when_listed_then_all_are_there(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = S3FileSystem._call_s3
+
+    async def two_at_a_time(self: Any, method: str, *more: Any, **named: Any) -> Any:
+        few = {"MaxKeys": 2} if method == "list_objects_v2" else {}
+        return await true(self, method, *more, **named, **few)
+
+    jobs = [JOB[:-1] + digit for digit in "12345"]
+    storage.put_artifacts([(job, 1, name, b"x") for job in jobs for name in ("a", "b", "c")])
+    monkeypatch.setattr(S3FileSystem, "_call_s3", two_at_a_time)
+    assert storage.folders_of_jobs() == jobs
+    assert storage.artifacts(jobs[0], 1) == ["a", "b", "c"]
+
+
 WORK = """
 import os, resource, sys
 from pathlib import Path
@@ -253,7 +269,8 @@ def test_given_a_bucket_that_is_gone_when_asked_then_files_are_not_called_missin
     storage.delete(stored.digest)
     s3.client.delete_bucket(Bucket=BUCKET)
     asks = (
-        lambda: storage.exists(stored.digest), lambda: storage.local(stored.digest), lambda: storage.open(stored.digest),
+        lambda: storage.exists(stored.digest), lambda: storage.local(stored.digest),
+        lambda: storage.open(stored.digest),
         lambda: storage.intact(stored.digest), lambda: storage.delete_job(JOB), lambda: storage.fences(JOB),
         lambda: storage.put([b"x"], 10), lambda: storage.check(thorough=True), storage.clean,
     )  # fmt: skip
