@@ -80,7 +80,7 @@ def summed(tallies: Iterable[Tally]) -> list[Tally]:
     for *key, times, total in tallies:
         before = found.get(tuple(key), (0, 0.0))
         found[tuple(key)] = (before[0] + times, before[1] + total)
-    return [Tally(*key, *values) for key, values in sorted(found.items())]
+    return [Tally(*(*key, *values)) for key, values in sorted(found.items())]
 
 
 def standing(db: Database) -> list[Tally]:

@@ -37,7 +37,7 @@ def join() -> None:
     imported, for instruments are made then."""
     if FOLDER in os.environ and NUMBER in os.environ:
         number = os.environ[NUMBER]
-        values.ValueClass = values.MultiProcessValue(process_identifier=lambda: number)
+        values.ValueClass = values.MultiProcessValue(process_identifier=lambda: number)  # type: ignore[no-untyped-call]
 
 
 def serve(bind: str, registry: CollectorRegistry, shared: Path | None = None) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,7 +68,8 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
         ids += run(stack, api)  # a rate needs two readings that differ
         prometheus.until('medjobs_jobs_ended_total{kind="toy-mean",state="succeeded"} > 7', 1)
         prometheus.until("medjobs_batch_items_count > 1", 1)
-        time.sleep(2)
+        ids += leave(stack, api)
+        prometheus.until("medjobs_jobs_running > 0 and on () medjobs_jobs_queued > 0", 1)
         logs = {process.log.stem: process.text().splitlines() for process in stack.processes}
         logs["api"] = api.log.read_text().splitlines()
         logs["access"] = api.access_log.read_text().splitlines()
@@ -97,6 +97,15 @@ def run(stack: Stack, api: ApiServer) -> list[str]:
         assert client.get(f"/v1/jobs?label.name={PATIENT}").status_code in (200, 400)
         client.get(f"/v1/jobs/{ids[0]}")
     return ids
+
+
+def leave(stack: Stack, api: ApiServer) -> list[str]:
+    """One job that runs for long, and one for later; the first, of which the logs tell."""
+    with api.client(create_token(stack.db, "lab", ["submit"], None)) as client:
+        running = {"kind": "toy-steps", "inputs": [], "params": {"steps": 10_000, "step_s": 0.1}}
+        later = {"kind": "toy-mean", "inputs": [{"data": {"values": [1]}}], "run_after": "2999-01-01T00:00:00Z"}
+        ids = [client.post("/v1/jobs", json=body).json()["id"] for body in (running, later)]
+    return ids[:1]
 
 
 def filled(expression: str) -> str:

@@ -73,7 +73,7 @@ class Prometheus:
                 found = self.query(expression)
                 if len(found) >= series:
                     return
-            except httpx.TransportError:
+            except (httpx.TransportError, ValueError):  # it starts: nobody listens, then 503 in plain text
                 found = []
             assert time.monotonic() < deadline, (expression, found, self.log.read_text()[-2000:])
             time.sleep(0.2)
