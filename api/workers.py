@@ -11,6 +11,7 @@ from api.presenting import moment
 from api.routing import Routes
 from api.schemas import WorkerList
 from api.services import services
+from broker.queues import queue
 from db import reading
 from db import workers as rows
 
@@ -43,7 +44,7 @@ def listing() -> Response:
                 "running": len(worker.running),
                 "restarts": worker.facts.get("restarts", 0),
                 "last_exit": _ended(worker.facts.get("last_exit")),
-                "queues": rows.queues(worker),
+                "queues": [queue(worker.pool, need) for need in rows.queues(worker)],
                 "jobs": [job_id for job_id in worker.running if job_id in shown],
             }
             for worker in live
