@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from broker.queues import queue
 from db.records import JobView
 
 
@@ -24,6 +25,7 @@ def job_json(job: JobView) -> dict[str, Any]:
         "kind": job.kind,
         "state": job.state.value,
         "priority": job.priority,
+        "queue": queue(job.pool, job.queue),
         "model": model if job.model_name is not None else None,
         "progress": {"fraction": job.fraction, "stage": job.stage, "message": job.message},
         "submitted_by": job.submitted_by,

@@ -122,6 +122,7 @@ class JobBody(Answer):
     kind: str
     state: State
     priority: int
+    queue: str = Field(description="Where it waits; GET /v1/workers shows which workers serve it.")
     model: ModelRef | None
     progress: Progress
     submitted_by: str
@@ -206,7 +207,7 @@ class WorkerBody(Answer):
     running: int = Field(description="Jobs that it holds.")
     restarts: int = Field(description="How often its supervisor has had to start its place again.")
     last_exit: WorkerExit | None = Field(description="How the process before it ended, where its supervisor saw that.")
-    queues: list[str] = Field(description="The queues of its pool that it takes jobs from.")
+    queues: list[str] = Field(description="The queues that it takes jobs from.")
     jobs: list[UUID] = Field(description="Those of them that the caller may see.")
 
 

@@ -13,6 +13,7 @@ from api.problems import Problem
 from api.routing import Routes
 from api.schemas import WorkerBody, WorkerList, WorkerPath
 from api.services import services
+from broker.queues import queue
 from db import audit, reading
 from db import workers as rows
 
@@ -64,7 +65,7 @@ def _worker_json(worker: rows.Worker, shown: set[str], *, draining: bool = False
         "running": len(worker.running),
         "restarts": worker.facts.get("restarts", 0),
         "last_exit": _ended(worker.facts.get("last_exit")),
-        "queues": rows.queues(worker),
+        "queues": [queue(worker.pool, need) for need in rows.queues(worker)],
         "jobs": [job_id for job_id in worker.running if job_id in shown],
     }
 

@@ -59,7 +59,7 @@ class Settings(BaseModel):
     load_s: Long = Field(default=300.0, description="Longest load of a model; a stuck driver never ends.")
     stall_s: Long = Field(default=600.0, description="A long job without a step for this long loses its lease.")
     silent_s: Seconds = Field(default=60.0, description="A long job's process that shows no life so long is killed.")
-    admission_s: Seconds = Field(default=30.0, description="A long job without room on its GPU comes again after this.")
+    admission_s: Seconds = Field(default=30.0, description="A job without room on its device comes again after this.")
 
     max_attempts: int = Field(
         default=12,

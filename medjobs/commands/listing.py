@@ -83,6 +83,8 @@ def show(job: str, raw: bool) -> None:
             screen.as_json(found.data)
             return
         screen.lines(_facts(found.data))
+        if found.state == "queued" and not served(client.get("/v1/workers")["workers"], found.data["queue"]):
+            screen.entry("Waits:  ", f"no live worker serves {found.data['queue']}; start one on a device that does")
         rows = [_attempt(attempt) for attempt in found.data["attempts"]]
         drawn = screen.table(("attempt", "worker", "start", "end", "why it ended"), rows, right=("attempt",))
         screen.console().print(drawn if rows else "No worker has taken it yet.")
@@ -109,12 +111,18 @@ def _facts(job: dict[str, Any]) -> list[tuple[str, object]]:
         "Kind": job["kind"],
         "Model": model_name(job["model"]),
         "By": job.get("submitted_by"),
+        "Queue": job["queue"] if job["state"] == "queued" else "",
         "Created": screen.clock(job["created_at"]),
         "Labels": ", ".join(f"{name}={value}" for name, value in job["labels"].items()),
         "Progress": f"{100 * (progress.get('fraction') or 0):.0f} % {doing}" if job["state"] == "running" else "",
         "Error": f"{error.get('code')}: {error.get('detail')}" if error else "",
     }
     return [(name, value) for name, value in facts.items() if value]
+
+
+def served(workers: Sequence[dict[str, Any]], queue: str) -> bool:
+    """Whether one of the live workers takes jobs from the queue."""
+    return any(queue in worker["queues"] for worker in workers)
 
 
 def _attempt(attempt: dict[str, Any]) -> tuple[object, ...]:

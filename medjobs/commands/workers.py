@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from medjobs.commands.listing import as_json_option
+from medjobs.commands.listing import as_json_option, model_name
 from medjobs.failing import Trouble
 
 if TYPE_CHECKING:
@@ -74,9 +74,19 @@ def print_workers(found: Sequence[dict[str, Any]]) -> None:
     drawn = screen.table(columns, [_row(worker) for worker in found], right=("pid", "memory", "running", "restarts"))
     screen.console().print(drawn if found else "No live worker. Start one with `medjobs worker`, or `medjobs up`.")
     for worker in found:
+        if held := (worker["memory"] or {}).get("models"):
+            screen.entry(f"{worker['id']}: ", f"holds {', '.join(map(_resident, held))}")
         if worker.get("last_exit"):
             ended = worker["last_exit"]
             screen.entry(f"{worker['id']}: ", f"before it, {ended['reason']}, {screen.clock(ended['at'])}")
+
+
+def _resident(model: dict[str, Any]) -> str:
+    """A loaded model with what it takes of the device, where that is known."""
+    from medjobs import screen
+
+    name = model["kind"] if model["model"] is None else model_name({"name": model["model"], **model})
+    return f"{name} ({screen.size(model['bytes'])})" if model["bytes"] else name
 
 
 def _row(worker: dict[str, Any]) -> tuple[object, ...]:

@@ -55,13 +55,13 @@ def test_a_time_is_a_positive_number(value: str) -> None:
 
 MAY_BE_0 = {
     "max_wait_s", "timeout_grace_s", "publish_pause_s", "keep_inputs_days", "retention_days", "blob_grace_s",
-    "training_memory", "warm_models", "batch_delay_ms",
+    "training_memory", "device_memory", "cpu_fallback", "warm_models", "batch_delay_ms",
 }  # fmt: skip
 """Settings that guard nothing when they are small: the promise holds without the wait."""
 
 UNBOUNDED = {
     "max_upload_bytes", "max_body_bytes", "max_batch", "max_queued", "api_threads", "inference_threads",
-    "torch_threads", "training_memory",
+    "torch_threads", "training_memory", "device_memory",
 }  # fmt: skip
 """Whole numbers that say how much an installation can hold."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -287,6 +288,43 @@ def test_workers_show_job_ids_to_their_owners_alone(stage: Stage) -> None:
         WorkerList.model_validate_json(answer.text)
         [one] = answer.json["workers"]  # type: ignore[index]
         assert (one["host"], one["device"], one["running"], one["jobs"]) == ("gpu1", "cuda:0", 1, shown)
+
+
+def test_a_job_names_its_queue_and_workers_what_they_serve_and_how_the_one_before_ended(stage: Stage) -> None:
+    """Given a worker of the release before, one of this and a place that cannot start, then each tells its queues."""
+    job = stage.submit()
+    assert job["queue"] == "medjobs.inference"
+    ended = {"reason": "killed by SIGKILL (9)", "at": 1_700_000_000.0, "after_s": 2.0}
+    facts = {"queues": ["gpu-8", "gpu", "any"], "restarts": 2, "last_exit": ended}
+    for name, told, state in (("w-0", {}, "running"), ("w-1", facts, "running"), ("w-2", facts, "restarting")):
+        workers.register(stage.here.database, workers.Worker(name, "gpu1", 1, "inference", "cuda:0", told, state=state))
+    answer = stage.get("/v1/workers")
+    WorkerList.model_validate_json(answer.text)
+    old, new, dead = answer.json["workers"]  # type: ignore[index]
+    assert (old["queues"], old["restarts"], old["last_exit"]) == (["medjobs.inference"], 0, None)
+    assert new["queues"] == ["medjobs.inference.gpu-8", "medjobs.inference.gpu", "medjobs.inference"]
+    assert (new["restarts"], new["last_exit"]["reason"]) == (2, "killed by SIGKILL (9)")
+    assert new["last_exit"]["at"].startswith("2023-11-14T22:13:20")
+    assert (dead["queues"], dead["state"]) == ([], "restarting")
+
+
+def test_a_job_of_a_version_that_declares_its_size_waits_in_the_queue_of_that_class(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a version whose manifest asks for a GPU and 10 GiB, then its jobs wait for cards of 16 GiB, a rerun too,
+    and those of another version of the model do not."""
+    get = stage.here.registry.get
+
+    def declared(name: str, number: int) -> Any:
+        found = get(name, number)
+        asks = {"device": "gpu", "memory_bytes": 10 << 30} if number == 2 else {}
+        return replace(found, manifest={**found.manifest, **asks})
+
+    monkeypatch.setattr(stage.here.registry, "get", declared)
+    job = stage.submit(model="pictures@2")
+    assert job["queue"] == "medjobs.inference.gpu-16"
+    assert stage.submit(model="pictures@1")["queue"] == "medjobs.inference"
+    assert stage.post(f"/v1/jobs/{job['id']}:rerun").json["queue"] == "medjobs.inference.gpu-16"  # type: ignore[index]
 
 
 def test_given_a_running_job_then_progress_is_shown(stage: Stage) -> None:
