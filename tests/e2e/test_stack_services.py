@@ -70,7 +70,7 @@ def test_a_worker_registers_and_leaves_on_sigterm(start: Start, sqlite_url: str,
     until(lambda: "takes jobs" in (tmp_path / "screen").read_text(), worker, tmp_path / "screen")
     assert [found.pool for found in workers.live(database, 20)] == [pool]
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(30) == 0
+    assert worker.wait(60) == 0
     assert workers.live(database, 20) == []
     database.close()
 
