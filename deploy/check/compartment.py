@@ -54,7 +54,7 @@ class Running:
     def run(self, argv: list[str], timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
         """A command in it, as `docker compose exec` runs one: the same user, root and rights."""
         enter = ["nsenter", f"--target={self.pid}", "--mount", "--net", "--uts", "--ipc", "--pid", "--root"]
-        enter += [f"--wd={self.what.folder}", *self.what.guard(), *argv]
+        enter += [*self.what.guard(), *argv]
         try:
             return subprocess.run(
                 enter, env=self.what.environment, capture_output=True, text=True, timeout=timeout_s, check=False
@@ -99,12 +99,17 @@ def enter(what: Compartment) -> None:
     """Mount, change the root, and become the command."""
     root = Path(what.root)
     _mount("--make-rprivate", "/")
-    places = [(source, _place(root, target, Path(source)), fixed) for source, target, fixed in what.mounts]
-    tmpfs = [(_place(root, target), options) for target, options in what.tmpfs]
-    for folder in ("proc", "dev", "sys"):
-        _place(root, folder)
     _mount("--bind", str(root), str(root))
     os.chdir(root)
+    for target, options in [*what.tmpfs, ("/run/secrets", "mode=0755")]:
+        _mount("-t", "tmpfs", "-o", options or "mode=1777", "tmpfs", _place(root, target))
+    for source, target, fixed in what.mounts:
+        place = _place(root, target, Path(source))
+        _mount("--bind", source, place)
+        if fixed:
+            _mount("-o", "remount,bind,ro", place)
+    for folder in ("proc", "dev", "sys"):
+        _place(root, folder)
     _mount("-o", "remount,bind,ro", str(root))
     _mount("-t", "proc", "proc", f"{root}/proc")
     _mount("--bind", "-o", "ro", "/sys", f"{root}/sys")
@@ -116,12 +121,6 @@ def enter(what: Compartment) -> None:
     _mount("-t", "tmpfs", "-o", f"mode=1777,size={what.shm}", "tmpfs", f"{root}/dev/shm")
     for name, target in (("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1")):
         Path(f"{root}/dev/{name}").symlink_to(target)
-    for place, options in tmpfs:
-        _mount("-t", "tmpfs", "-o", options or "mode=1777", "tmpfs", place)
-    for source, place, fixed in places:
-        _mount("--bind", source, place)
-        if fixed:
-            _mount("-o", "remount,bind,ro", place)
     subprocess.run(["hostname", what.name], check=True)
     os.chroot(root)
     os.chdir(what.folder)

@@ -47,6 +47,7 @@ class Scene:
         subprocess.run(
             ["sh", str(source / "deploy/secrets.sh"), str(work / "secrets")], check=True, stdout=subprocess.DEVNULL
         )
+        (work / "hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")
         (work / "resolv.conf").write_text(f"nameserver {BRIDGE}\noptions ndots:0\n")
         self._described: dict[str, Any] = {}
 
@@ -91,7 +92,7 @@ class Scene:
             return Running(what, log)
 
     def _mounts(self, service: Service, tree: Path) -> list[tuple[str, str, bool]]:
-        mounts = [(str(self.work / "resolv.conf"), "/etc/resolv.conf", True)]
+        mounts = [(str(self.work / name), f"/etc/{name}", True) for name in ("resolv.conf", "hosts")]
         for one in service.raw.get("volumes", ()):
             source, _, rest = one.rpartition(":") if one.endswith(":ro") else (one, "", "")
             source, _, target = (source if rest == "ro" else one).partition(":")
