@@ -12,16 +12,21 @@ RUN apt-get update \
  && useradd --uid 10001 --user-group --no-create-home --home-dir /var/lib/medjobs --shell /usr/sbin/nologin medjobs \
  && install -d -o medjobs -g medjobs -m 0700 /var/lib/medjobs /var/lib/medjobs/tmp /srv/medjobs
 
+# What medjobs needs, without medjobs: a step whose result changes only when that does, so that neither a change of ours
+# nor one of the development tools in pyproject.toml makes the layers below anew.
+FROM base AS requirements
+COPY pyproject.toml /
+RUN python -c "import tomllib; p = tomllib.load(open('/pyproject.toml', 'rb'))['project']; \
+o = p['optional-dependencies']; print(*p['dependencies'], *o['postgres'], *o['s3'], *o['train'], sep='\n')" \
+    > /requirements.txt
+
 FROM base AS packages
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ENV PATH=/opt/medjobs/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 # torch first, in a step of its own: it is most of the image and changes least.
 RUN python -m venv /opt/medjobs && pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch==2.13.0
-# What medjobs needs without medjobs itself, so that a change of ours leaves this step, and its layer, as they are.
-COPY pyproject.toml /src/
-RUN python -c "import tomllib; p = tomllib.load(open('/src/pyproject.toml', 'rb'))['project']; \
-o = p['optional-dependencies']; print(*p['dependencies'], *o['postgres'], *o['s3'], *o['train'], sep='\n')" \
-    > /src/requirements.txt && pip install -r /src/requirements.txt
+COPY --from=requirements /requirements.txt /
+RUN pip install -r /requirements.txt
 
 FROM packages AS program
 COPY . /src

@@ -23,7 +23,7 @@ PREPARE = """
 groupadd -g 999 postgres && useradd -u 999 -g 999 -d /var/lib/postgresql postgres
 groupadd -o -g 999 redis && useradd -o -u 999 -g 999 -d /data redis
 apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-  postgresql-15 redis-server prometheus > /dev/null
+  postgresql-15 redis-server prometheus wget > /dev/null
 install -d -o 999 -g 999 /var/lib/postgresql/data /data && install -d -o 65534 -g 65534 /prometheus
 """
 """Users by the numbers that they have in the official images, made before Debian's packages look for them."""

@@ -50,7 +50,9 @@ class Watch:
         deadline = time.monotonic() + limit_s
         while any(part.took_s is None and not part.failed for part in self.parts) and time.monotonic() < deadline:
             for part in self.parts:
-                if part.running is None and self._may_start(part):
+                if part.running is None and any(one.failed for one in self._needed(part)):
+                    part.failed = "waits for one that failed"
+                elif part.running is None and self._may_start(part):
                     part.running, part.started_at = self._scene.start(part.service), time.monotonic()
                     print(f"started {part.service.name}", flush=True)
                 elif part.running is not None and part.took_s is None and not part.failed:
@@ -58,7 +60,10 @@ class Watch:
             time.sleep(PAUSE_S)
 
     def _may_start(self, part: Part) -> bool:
-        return all(one.took_s is not None for one in self.parts if one.service.service in part.service.needs)
+        return all(one.took_s is not None for one in self._needed(part))
+
+    def _needed(self, part: Part) -> list[Part]:
+        return [one for one in self.parts if one.service.service in part.service.needs]
 
     def _ask(self, part: Part, running: Running) -> None:
         ended = running.process.poll()
