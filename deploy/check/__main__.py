@@ -61,6 +61,7 @@ def _watch(given: argparse.Namespace, trees: Trees) -> int:
     watch = Watch(scene, ours)
     watch.until_healthy(given.limit)
     watch.look_inside()
+    watch.run_a_job()
     watch.stop()
     return watch.say([one for one in found if one not in ours])
 

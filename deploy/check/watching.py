@@ -22,6 +22,13 @@ LOOKS = {
 }
 """What has to hold in every container."""
 
+JOB = """
+export MEDJOBS_URL=http://127.0.0.1:8000
+MEDJOBS_TOKEN="$(medjobs token create check --scope admin)" && export MEDJOBS_TOKEN
+medjobs submit --wait --json "$(python -c 'import medjobs; print(medjobs.__path__[0])')/examples/chest-01.dcm"
+"""
+"""One example image, from the API's container to a worker and back."""
+
 
 @dataclass
 class Part:
@@ -44,6 +51,7 @@ class Watch:
         self._scene = scene
         self.parts = [Part(one) for one in found]
         self.wrong: list[str] = []
+        self.job = "not submitted"
 
     def until_healthy(self, limit_s: float) -> None:
         """Until everyone is healthy or has failed, or the time is over."""
@@ -87,6 +95,13 @@ class Watch:
                     if part.running.run(["/bin/sh", "-c", command]).returncode != 0:
                         self.wrong.append(f"{part.service.name}: {name} does not hold")
 
+    def run_a_job(self) -> None:
+        """Submit an image where the API is healthy, and wait for its findings."""
+        for part in self.parts:
+            if part.service.name == "api" and part.running is not None and part.took_s is not None:
+                done = part.running.run(["/bin/sh", "-ec", JOB], 180.0)
+                self.job = "done" if done.returncode == 0 else f"failed: {(done.stderr or done.stdout)[-500:]}"
+
     def stop(self) -> None:
         """Each by its own signal, in the reverse order, within its grace."""
         for part in reversed(self.parts):
@@ -117,5 +132,6 @@ class Watch:
             print(f"\n--- {part.service.name}\n" + "\n".join(tail))
         looked = len(LOOKS) * sum(part.running is not None and not part.service.once for part in self.parts)
         print(f"\n{looked - len(self.wrong)} of {looked} guards hold: {', '.join(LOOKS)}.")
+        print(f"A job through the API and a worker: {self.job}.")
         print(f"Debian's packages stand for {', '.join(ENTRYPOINTS)}. No GPU was reserved and no limit was enforced.")
-        return 1 if bad or self.wrong else 0
+        return 1 if bad or self.wrong or self.job != "done" else 0
