@@ -106,6 +106,7 @@ class Watch:
         """Each by its own signal, in the reverse order, within its grace."""
         for part in reversed(self.parts):
             if part.running is not None and not part.service.once:
+                print(f"stopping {part.service.name}", flush=True)
                 number = signal.Signals[part.service.raw.get("stop_signal", "SIGTERM")]
                 grace = float(re.sub(r"s$", "", str(part.service.raw.get("stop_grace_period", "10s"))))
                 began = time.monotonic()
