@@ -24,6 +24,8 @@ from deploy.check.watching import Watch
 ROOT = Path(__file__).resolve().parents[2]
 NEEDED = ("buildah", "debootstrap", "ip", "unshare", "nsenter", "setpriv")
 INSIDE = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+REAPER = ["sh", "-c", '"$@"; exit $?', "init"]
+"""First of the process namespace: it reaps what a healthcheck that took too long leaves, or no container could end."""
 
 
 def main() -> int:
@@ -49,7 +51,7 @@ def main() -> int:
         trees.others()
         print(f"built {IMAGE}, {_size(tree)}", flush=True)
         again = [sys.executable, "-m", "deploy.check", *sys.argv[1:], "--built", str(tree)]
-        return subprocess.call([*INSIDE, *again], cwd=ROOT, env={**os.environ, "IMAGE_CONFIG": _json(config)})
+        return subprocess.call([*INSIDE, *REAPER, *again], cwd=ROOT, env={**os.environ, "IMAGE_CONFIG": _json(config)})
     return _watch(given, trees)
 
 
