@@ -18,6 +18,7 @@ UNKNOWN = {
     "version": "9",
     "file": "no-such",
     "alias": "no-such",
+    "worker_id": "no-such",
 }
 OPEN = {"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"}
 QUERIES = {"/v1/models/<name>/compare": "?a=1&b=2"}
