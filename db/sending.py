@@ -10,7 +10,7 @@ from typing import Any, cast
 from sqlalchemy import Float, Integer, Table, Text, Update, and_, bindparam, case, func, or_, select, update
 
 from db.batch import ids, relation
-from db.clock import now
+from db.clock import now, now_once
 from db.engine import Database
 from db.rows import JobRow
 from jobs.messages import Message
@@ -26,13 +26,13 @@ def _effective(row: Any) -> Message:
 
 
 _COLUMNS = (_JOBS.c.id, _JOBS.c.kind, _JOBS.c.pool, _JOBS.c.priority, _JOBS.c.boost, _JOBS.c.queue)
-_DUE = and_(_JOBS.c.state == State.QUEUED.value, func.coalesce(_JOBS.c.run_at, 0.0) <= now())
+_DUE = and_(_JOBS.c.state == State.QUEUED.value, func.coalesce(_JOBS.c.run_at, 0.0) <= now_once())
 _FRESH_S = bindparam("fresh_s", type_=Float(53))
 _NOT_FRESH = or_(
     _JOBS.c.attempt > 0,
     _JOBS.c.run_at.is_not(None),
-    _JOBS.c.created_at <= now() - _FRESH_S,
-    _JOBS.c.created_at > now() + _FRESH_S,  # the database's clock was set back since
+    _JOBS.c.created_at <= now_once() - _FRESH_S,
+    _JOBS.c.created_at > now_once() + _FRESH_S,  # the database's clock was set back since
 )
 
 _UNSENT = (
@@ -100,7 +100,7 @@ _BY_ROW = (
 """When the message at the head was sent, by the database's clock: known where its job's only message it is."""
 
 _STAMP = func.coalesce(_BY_ROW, bindparam("before", type_=Float(53)))
-_BEFORE = case((now() > _STAMP, _STAMP), else_=now())
+_BEFORE = case((now_once() > _STAMP, _STAMP), else_=now_once())
 _QUEUE = bindparam("queue", type_=_JOBS.c.queue.type)
 _RESEND_S = bindparam("resend_s", type_=Float(53))
 _LOST = (
@@ -110,7 +110,7 @@ _LOST = (
         _JOBS.c.pool == _POOL,
         func.coalesce(_QUEUE, _JOBS.c.queue) == _JOBS.c.queue,
         # Sent in the future: the database's clock was set back, and nothing can be said of the message.
-        or_(_JOBS.c.sent_at < _BEFORE - _RESEND_S * _PATIENCE, _JOBS.c.sent_at > now() + _RESEND_S),
+        or_(_JOBS.c.sent_at < _BEFORE - _RESEND_S * _PATIENCE, _JOBS.c.sent_at > now_once() + _RESEND_S),
         func.coalesce(_PRIORITY, _LISTED) == _LISTED,
     )
     .order_by((_JOBS.c.priority + _JOBS.c.boost).desc(), _JOBS.c.id)
@@ -149,7 +149,7 @@ _OLD = and_(
     _JOBS.c.sent_at.is_not(None),
     _JOBS.c.priority + _JOBS.c.boost < 9,
     func.coalesce(_JOBS.c.run_at, _JOBS.c.created_at)
-    < now() - bindparam("age_s", type_=Float(53)) * (_JOBS.c.boost + 1),
+    < now_once() - bindparam("age_s", type_=Float(53)) * (_JOBS.c.boost + 1),
 )
 
 

@@ -33,19 +33,19 @@ class Part(NamedTuple):
 # moment. All depends on n alone, so that the INSERT of each table makes the same job of the same number.
 _JOB = """
   SELECT n, total, at,
-    CASE WHEN n <= total - {live} THEN CASE WHEN n % 25 = 7 THEN 'failed' WHEN n % 100 = 11 THEN 'cancelled'
-         ELSE 'succeeded' END WHEN n <= total - {waiting} THEN 'running' ELSE 'queued' END AS state,
+    CASE WHEN n <= total - %(live)s THEN CASE WHEN n % 25 = 7 THEN 'failed' WHEN n % 100 = 11 THEN 'cancelled'
+         ELSE 'succeeded' END WHEN n <= total - %(waiting)s THEN 'running' ELSE 'queued' END AS state,
     CASE WHEN n % 1000 = 1 THEN 'training' WHEN n % 1000 < 6 THEN 'dataset' WHEN n % 20 < 11 THEN 'diagnosis'
          WHEN n % 20 < 16 THEN 'prediction' WHEN n % 20 < 19 THEN 'screening' ELSE 'synthesis' END AS kind,
-    CASE WHEN n % 5 < 3 THEN 1 WHEN n % 499979 = 3 THEN {callers} ELSE 2 + n % ({callers} - 2) END AS caller_id,
+    CASE WHEN n % 5 < 3 THEN 1 WHEN n % 499979 = 3 THEN {CALLERS} ELSE 2 + n % ({CALLERS} - 2) END AS caller_id,
     CASE WHEN n % 10 = 0 THEN 9 WHEN n % 10 = 1 THEN 2 ELSE 5 END AS priority,
     overlay(overlay(overlay(lpad(to_hex((at * 1000)::bigint), 12, '0') || '7' || substr(md5(n::text), 1, 3) || '8'
       || substr(md5(n::text), 4, 15) placing '-' from 9 for 0) placing '-' from 14 for 0) placing '-' from 19 for 0)
       AS short_id, md5(n::text) AS random
-  FROM (SELECT n, %(total)s::bigint AS total, %(now)s - CASE WHEN n > %(total)s - {live}
-          THEN 3600 * (%(total)s - n) / {live}.0 ELSE 3600 + %(span)s * (1 - n::float8 / %(total)s) END AS at
+  FROM (SELECT n, %(total)s::bigint AS total, %(now)s - CASE WHEN n > %(total)s - %(live)s
+          THEN 3600 * (%(total)s - n) / %(live)s::float8 ELSE 3600 + %(span)s * (1 - n::float8 / %(total)s) END AS at
         FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n) AS moments
-""".format(live=WAITING + RUNNING, waiting=WAITING, callers=CALLERS)
+""".replace("{CALLERS}", str(CALLERS))
 _FROM = f"FROM (SELECT *, overlay(short_id placing '-' from 24 for 0) AS id FROM ({_JOB}) AS short) AS job"
 
 _INPUTS = """CASE WHEN kind IN ('prediction', 'screening') THEN '[{"data": {"inline": "' || random || '"}}]'
@@ -113,16 +113,22 @@ def fill(server: Postgres, ended: int, most: int | None = None) -> int:
     """Fill the database of that size, at most `most` jobs of it now; how many are missing still."""
     if make(server, name(ended)):
         schema.upgrade(server.url(name(ended)))
-    with psycopg.connect(plain(server, name(ended))) as connection:
+    return fill_into(plain(server, name(ended)), ended, WAITING, most)
+
+
+def fill_into(url: str, ended: int, waiting: int, most: int | None = None) -> int:
+    """Fill a migrated database, at libpq's `url`."""
+    with psycopg.connect(url) as connection:
         if connection.execute("SELECT to_regclass('filled')").fetchone() == (None,):
             connection.execute(_ONCE)
-            total = ended + RUNNING + WAITING
+            total = ended + RUNNING + waiting
             connection.execute("INSERT INTO filled VALUES (%s, 0, extract(epoch from now()))", [total])
             connection.commit()
         total, done, moment = connection.execute("SELECT total, upto, now FROM filled").fetchone() or (0, 0, 0.0)
         last = min(total, done + (most or total))
         connection.execute("SET session_replication_role = replica")
         asked = {"total": total, "now": moment, "span": SPAN_S, "result": json.dumps(RESULT)}
+        asked |= {"waiting": waiting, "live": waiting + RUNNING}
         while done < last:
             upto = min(last, done + AT_ONCE)
             for part in PARTS:

@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks.attempt import attempt
-from db import reading
+from benchmarks.scale import fill, rows
+from db import reading, schema
 from db.engine import Database
+from db.reading import Filters
 from jobs.settings import Settings
 from jobs.states import State
+from tests.services.postgres import Postgres
 
 
 def test_an_attempt_writes_events_and_checkpoints_under_its_fence(tmp_path: Path) -> None:
@@ -54,3 +57,27 @@ def test_given_a_million_lines_instead_of_ten_thousand_then_a_screening_takes_le
         (stored,) = re.findall(r"(\d+) stored", told.stdout)
         peaks.append(int(stored))
     assert peaks[1] - peaks[0] < 100, peaks
+
+
+def test_given_few_rows_when_every_call_is_timed_then_the_table_has_a_row_for_each_of_them(
+    postgres_server: Postgres,
+) -> None:
+    url = postgres_server.url(postgres_server.fresh())
+    schema.upgrade(url)
+    while fill.fill_into(url.replace("+psycopg", ""), ended=2000, waiting=200, most=1300):
+        pass
+
+    (size,) = rows.measure({2000: url}, rounds=2)
+
+    assert {name for name, found in size.took.items() if len(found) != 2} == set()
+    assert {"claim 1", "claim 32", "complete 32", "list: first page", "metrics"} < size.took.keys()
+    lines = rows.table([size]).splitlines()
+    assert len(lines) == 2 + len(size.took)
+    assert all(line.count(" / ") == 2 for line in lines[2:])
+    database = Database(url)
+    # Each round submits, claims and completes 33 jobs.
+    waiting = [depth.jobs for depth in reading.queue_depths(database) if depth.state is State.QUEUED]
+    failed = reading.listing(database, None, Filters(states=(State.FAILED,)), limit=1000)
+    database.close()
+    assert sum(waiting) == 200
+    assert 70 <= len(failed) <= 80  # a sweep of records deleted the oldest jobs, a few of them failed

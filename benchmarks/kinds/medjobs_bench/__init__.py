@@ -1,1 +1,1 @@
-"""Two kinds for the benchmark, found through the entry points beside this folder: no work, and DenseNet-121."""
+"""Three kinds for the benchmark, found through the entry points beside this folder: no work, a sleep, DenseNet-121."""

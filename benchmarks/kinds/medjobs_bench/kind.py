@@ -40,3 +40,13 @@ DENSENET121 = Kind(
     item=Probability,
     predictor="medjobs_bench.predictors:load_densenet121",
 )
+
+SLEEP = Kind(
+    name="bench-sleep",
+    summary="Waits half a second for up to eight jobs: what a fleet of GPUs asks of the rest.",
+    params=NoParams,
+    item=Probability,
+    data=Number,
+    files=False,
+    predictor="medjobs_bench.sleeping:load",
+)
