@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from alembic import command
@@ -14,6 +15,9 @@ from db.engine import Database
 
 _LOCK = 0x6D65646A
 """Key of PostgreSQL's advisory lock under which one process migrates ("medj")."""
+
+TURN_S = 0.3
+"""Pause between two tries to have that lock."""
 
 
 def upgrade(url: str) -> None:
@@ -35,13 +39,14 @@ def _wait_for_turn(connection: Connection) -> None:
     """Take the lock under which one process migrates; it goes with the connection.
 
     Both waits have an operator before them: for another process's migrations, and for those of a large table. A lock
-    that they need of a table in use is still given up after a while.
+    that they need of a table in use is still given up after a while. Asked again and again and not waited for: a
+    statement that waits holds a snapshot, for whose end the other's index would wait.
     """
-    usual = connection.execute(text("SHOW lock_timeout")).scalar_one()
     connection.execute(text("SET statement_timeout = 0"))
-    connection.execute(text("SET lock_timeout = 0"))
-    connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
-    connection.execute(text("SELECT set_config('lock_timeout', :usual, false)"), {"usual": usual})
+    connection.commit()
+    while not connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _LOCK}).scalar_one():
+        connection.commit()
+        time.sleep(TURN_S)
     connection.commit()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from jobs.errors import ModelTooLarge, OutOfMemory
@@ -35,11 +36,12 @@ class Room:
         where models in use leave no room in time."""
         if self.limit is not None and need > self.limit:
             raise too_large(need, self.limit)
+        until = time.monotonic() + WAIT_S
         with self._turn:
             while self.limit is not None and taken() + self._expected + need > self.limit:
                 if evict():
                     self.gauge.free()
-                elif not self._turn.wait(WAIT_S):
+                elif not self._turn.wait(until - time.monotonic()):  # however often it is woken meanwhile
                     detail = "The models in use leave no room on the device now; the job is tried again by itself."
                     raise OutOfMemory(detail, needed_bytes=need, limit_bytes=self.limit)
             self._expected += need

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from db.records import Completion, NewJob
 from db.rows import Row
 from jobs.ids import new_id
 from jobs.states import State
+from tests.services.workers import ROOT
 
 
 def constraints(db: Database) -> dict[str, dict[str, str]]:
@@ -206,3 +209,19 @@ def test_given_a_backup_that_reads_when_indexes_are_built_then_it_holds_up_the_u
         unusable = connection.execute(text("SELECT count(*) FROM pg_index WHERE NOT indisvalid")).scalar_one()
     assert unusable == 0
     database.close()
+
+
+def test_given_two_processes_that_upgrade_at_once_then_one_waits_and_both_end_well(
+    request: pytest.FixtureRequest,
+) -> None:
+    """Who waits must hold no snapshot, for whose end the other's index would wait: they would wait for each other."""
+    server = request.getfixturevalue("postgres_server")
+    url = server.url(server.fresh())
+    code = "import sys; from db import schema; schema.upgrade(sys.argv[1])"
+    both = [
+        subprocess.Popen([sys.executable, "-c", code, url], stderr=subprocess.PIPE, text=True, cwd=ROOT)
+        for _ in range(2)
+    ]
+    said = [one.communicate(timeout=120)[1] for one in both]
+    assert [one.returncode for one in both] == [0, 0], said
+    assert schema.current(url) == schema.newest()

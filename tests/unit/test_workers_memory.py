@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 
+from jobs.errors import OutOfMemory
 from jobs.needs import GIB, served
 from tests.unit.test_workers_devices import LISTED, nvidia_smi
-from workers import memory
+from workers import memory, room
 
 SMALL, LARGE = "MIG-c6d4f1ef-42e4-5de3-91c7-45d71c87eb3f", "MIG-cba663e8-9bed-5b25-b243-5985ef7c9beb"
 
@@ -51,3 +54,31 @@ def test_a_gauge_sees_what_a_process_takes_and_gives_back() -> None:
     del taken
     gauge.free()
     assert gauge.taken() - before < 20 << 20
+
+
+class NoDevice:
+    """A gauge of a device that has nothing to free."""
+
+    def free(self) -> None:
+        raise AssertionError("nothing was evicted")
+
+
+def test_a_load_gives_up_in_time_however_often_others_come_and_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a model that is always in use, then the jobs of another wait for room so long and no longer."""
+    monkeypatch.setattr(room, "WAIT_S", 0.3)
+    full, ended = room.Room(NoDevice(), 100), threading.Event()  # type: ignore[arg-type]
+
+    def come_and_go() -> None:
+        while not ended.wait(0.02):
+            full.changed()
+
+    busy = threading.Thread(target=come_and_go)
+    busy.start()
+    began = time.monotonic()
+    try:
+        with pytest.raises(OutOfMemory, match="models in use"):
+            full.admit(60, lambda: 60, lambda: False)
+    finally:
+        ended.set()
+        busy.join()
+    assert 0.3 <= time.monotonic() - began < 30
