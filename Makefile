@@ -18,7 +18,7 @@ install: ## install for development into .venv (CPU build of torch where there i
 	@$(PYTHON) examples/install.py --venv $(VENV) --dev
 
 test: install ## install, then run the tests (some twenty minutes on two cores)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest
 
 slow: install ## the tests that take longer than a minute each
 	$(BIN)/python -m pytest -m slow --timeout=1800

@@ -16,6 +16,8 @@ from medjobs.stack import ports
 from tests.services.redis import RedisServer
 from tests.services.workers import Process, Stack
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = ("ward", "open sesame")
 WORKER = "celery@nobody"
 

@@ -19,6 +19,8 @@ from storage.files import Storage
 from tests.services.postgres import Postgres
 from tests.services.redis import RedisServer
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def database(postgres_url: str) -> Iterator[Database]:
