@@ -24,6 +24,9 @@ OPEN = {"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"}
 QUERIES = {"/v1/models/<name>/compare": "?a=1&b=2"}
 """What a route needs before it looks for anything."""
 
+ADMINS = {("POST", "/v1/models"), ("POST", "/v1/workers/<string:worker_id>:drain")}
+"""What needs the scope admin."""
+
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -62,7 +65,7 @@ def test_given_a_scope_too_few_when_any_v1_route_is_called_then_403_names_it(sta
     for rule, path, methods in routes(stage):
         for method in methods - ({"GET"} if rule in OPEN else set()):
             who, scope = ("sender", "read") if method == "GET" else ("reader", "submit")
-            if (method, rule) == ("POST", "/v1/models"):
+            if (method, rule) in ADMINS:
                 who, scope = "lab", "admin"
             body = problem(stage.call(method, path, who=who), 403, "missing-scope")
             assert scope in body["detail"]
