@@ -66,7 +66,7 @@ def observed(what: str, kind: str, value: float, label: str = "", bounds: tuple[
 
 
 def add(connection: Connection, tallies: Iterable[Tally]) -> None:
-    """Raise the totals, as the last statement of the transaction that they are true of."""
+    """Raise the totals, at the end of the transaction that they are true of: other writers of the shard wait for it."""
     rows = [one._asdict() for one in summed(tallies)]
     if not rows:
         return

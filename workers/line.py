@@ -98,8 +98,8 @@ class Line:
         taken = {claim.id for claim in claims}
         plant.freed([job_id for job_id in ids if job_id not in taken])
         for claim in claims:
-            said = {"job_id": claim.id, "fence": claim.fence, "kind": claim.kind}
-            logs.attempts.info("attempt begins", extra=said)
+            about = {"job_id": claim.id, "fence": claim.fence, "kind": claim.kind}
+            logs.attempts.info("attempt begins", extra=about)
             self._open(claim)
         plant.flower.tell([event for claim in claims for event in plant.flower.started(claim.id, claim.kind)])
         return len(claims)

@@ -23,7 +23,7 @@ HISTORY = "MEDJOBS_PLACE"
 """Environment variable: the place's history as JSON."""
 
 EXIT_STUCK = 75
-"""See workers/watchdog.py, which this module must not import."""
+"""The process ended itself because a thread was stuck, after handing its jobs back (EX_TEMPFAIL)."""
 
 WAIT_S = 2.0
 """A database that is away holds up no other place for longer."""

@@ -25,12 +25,10 @@ from workers.bench import Activity
 from workers.blame import where
 from workers.ending import back_to_queue
 from workers.line import Line
+from workers.place import EXIT_STUCK
 from workers.usage import Usage
 
 log = logging.getLogger("medjobs.workers")
-
-EXIT_STUCK = 75
-"""The process ended itself because a thread was stuck, after handing its jobs back (EX_TEMPFAIL)."""
 
 TICK_S = 0.5
 

@@ -8,14 +8,14 @@ import sys
 
 import pytest
 
-from workers import place, watchdog
+from workers import place
 
 
 @pytest.mark.parametrize(
     ("ends", "said"),
     [
         ("import sys; sys.exit(3)", "exited with status 3"),
-        (f"import sys; sys.exit({watchdog.EXIT_STUCK})", "ended itself: a decode, a predict or a load did not end"),
+        (f"import sys; sys.exit({place.EXIT_STUCK})", "ended itself: a decode, a predict or a load did not end"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "killed by SIGKILL (9), often by the kernel"),
         ("import os; os.abort()", "killed by SIGABRT (6)"),
     ],
