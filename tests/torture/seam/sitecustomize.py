@@ -113,8 +113,8 @@ def _jobs(module):
         return done
 
     @wraps(claim)
-    def claiming(db, job_ids, worker_id, lease_s, pool):
-        found = claim(db, job_ids, worker_id, lease_s, pool)
+    def claiming(db, job_ids, worker_id, lease_s, pool, *more):
+        found = claim(db, job_ids, worker_id, lease_s, pool, *more)
         if found:
             passing(f"after-claim.{pool}")
         return found
