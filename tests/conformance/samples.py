@@ -102,6 +102,7 @@ SAMPLES: dict[str, Sample] = {
         cases=lambda: small_set(0),
     ),
     "toy-mean": Sample(lambda number: bytes([number + 1, number + 3]), b"BAD", {"artifact": True}),
+    "toy-hungry": Sample(lambda number: bytes([number + 1, number + 3]), b"BAD", {"artifact": True}),
     "toy-scale": Sample(lambda number: b"%d" % (number + 1), b"no number"),
     "toy-train": Sample(params={"steps": 4}),
     "toy-steps": Sample(params={"steps": 4, "step_s": 0.0}),
