@@ -66,6 +66,11 @@ class Batcher:
         self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
         self._thread.start()
 
+    @property
+    def busy(self) -> bool:
+        """Whether its model predicts now, be it for attempts that are over."""
+        return bool(self.activity.phase)
+
     def full(self) -> bool:
         """Whether enough decoded items wait; asked under the bench's lock."""
         return len(self._waiting) >= WAITING_BATCHES * self._predictor.max_batch

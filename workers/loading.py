@@ -267,9 +267,11 @@ class Models:
         return sum(one.takes for one in self.all())
 
     def _let_go(self) -> bool:
-        """Evict the idle model that was used longest ago; False where there is none."""
+        """Evict the idle model that was used longest ago; False where there is none. One that still predicts for
+        attempts that were cancelled or took too long holds its memory."""
         with self._lock:
-            idle = next((pinned for pinned, one in self._loaded.items() if one.held == 0), None)
+            free = (pinned for pinned, one in self._loaded.items() if one.held == 0 and not one.batcher.busy)
+            idle = next(free, None)
             if idle is None:
                 return False
             loaded = self._loaded.pop(idle)

@@ -56,7 +56,7 @@ class Place:
     peak = 0
 
     def __init__(self, predictor: Predictor) -> None:
-        self.closed = False
+        self.closed = self.busy = False
 
     def close(self) -> None:
         self.closed = True
@@ -117,6 +117,21 @@ def test_a_model_that_a_job_uses_is_not_taken_away_from_it(bench: Bench) -> None
     bench.settle(2)
     assert not closed(first)
     bench.models.leave(first)
+    bench.use("c")
+    bench.settle(2)
+    assert closed(first)
+    assert not closed(second)
+
+
+def test_a_model_that_still_predicts_is_not_idle_though_its_job_is_over(bench: Bench) -> None:
+    """Given a job that was cancelled in its predict, when room is needed, then its model stays until it has ended."""
+    first = bench.use("a")
+    bench.models.leave(first)
+    cast(Place, first.batcher).busy = True
+    second = bench.use("b")
+    bench.settle(2)
+    assert not closed(first)
+    cast(Place, first.batcher).busy = False
     bench.use("c")
     bench.settle(2)
     assert closed(first)
