@@ -15,6 +15,12 @@ from jobs import logs
 NAME = "DOE^JANE"
 
 
+@pytest.fixture(autouse=True)
+def _bound_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another test's long job, run in this process, has bound every line to itself."""
+    monkeypatch.setattr(logs, "_process", {})
+
+
 def line(caplog: pytest.LogCaptureFixture) -> dict[str, Any]:
     """The last record as a line of JSON would say it."""
     text = logs.JsonLines().format(caplog.records[-1])

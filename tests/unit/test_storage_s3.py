@@ -127,8 +127,6 @@ WORK = """
 import os, resource, sys
 from pathlib import Path
 from storage.files import Storage
-
-pytestmark = pytest.mark.slow
 storage, size = Storage(sys.argv[1], Path(sys.argv[2])), int(sys.argv[3])
 small = storage.put([b"first"], 10)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

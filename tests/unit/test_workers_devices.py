@@ -97,14 +97,14 @@ def test_one_inference_worker_for_each_device_and_one_long_worker_for_all(
     started: list[list[str]] = []
 
     class Noted:
-        def __init__(self, settings: object, pool: str, devices: list[str]) -> None:
+        def __init__(self, settings: object, pool: str, devices: list[str], metrics: str) -> None:
             started.append(devices)
 
         def run(self) -> int:
             return 0
 
     monkeypatch.setattr("workers.supervisor.Supervisor", Noted)
-    monkeypatch.setattr("workers.__main__.set_up_logging", lambda: None)
+    monkeypatch.setattr("workers.__main__.set_up_logging", lambda settings: None)
     monkeypatch.setattr("workers.__main__.clean_path", lambda: None)
     monkeypatch.setenv("MEDJOBS_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)

@@ -22,8 +22,6 @@ from workers.usage import Usage
 COUNTING = """
 import workers.exposing; workers.exposing.join()
 from workers.metrics import BATCH, LEASES
-
-pytestmark = pytest.mark.slow
 BATCH.labels("m@1").observe(3)
 LEASES.labels("inference", DEVICE).set(5)
 """
