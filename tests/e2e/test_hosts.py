@@ -19,8 +19,6 @@ from tests.services.postgres import NoPostgres
 from tests.services.redis import NoRedis
 from tests.torture.load import Load
 
-pytestmark = pytest.mark.slow
-
 SETTINGS = {"INFERENCE_THREADS": "4", "LEASE_INFERENCE_S": "5", "LEASE_LONG_S": "8", "WORKER_DEAD_S": "3"}
 """Leases as short as those of the torture: a busy machine must not take a slow worker for a lost one."""
 

@@ -20,8 +20,6 @@ from tests.services.prometheus import NoPrometheus, Prometheus, free_port, tool
 from tests.services.redis import NoRedis, RedisServer
 from tests.services.workers import Stack
 
-pytestmark = pytest.mark.slow
-
 DEPLOY = Path(__file__).parents[2] / "deploy"
 ALERTS = DEPLOY / "prometheus" / "alerts.yml"
 DASHBOARD = json.loads((DEPLOY / "grafana" / "dashboards" / "medjobs.json").read_text())

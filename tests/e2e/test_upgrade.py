@@ -23,8 +23,6 @@ from tests.services.redis import RedisServer
 from tests.services.workers import FAST, Process
 from tests.torture.load import Load
 
-pytestmark = pytest.mark.slow
-
 ROOT = Path(__file__).parents[2]
 
 OLD = "a75b6fd"

@@ -59,7 +59,6 @@ def test_given_a_million_lines_instead_of_ten_thousand_then_a_screening_takes_le
     assert peaks[1] - peaks[0] < 100, peaks
 
 
-@pytest.mark.slow
 def test_given_few_rows_when_every_call_is_timed_then_the_table_has_a_row_for_each_of_them(
     postgres_server: Postgres,
 ) -> None:

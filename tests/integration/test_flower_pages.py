@@ -11,12 +11,11 @@ from typing import Any
 
 import httpx
 import pytest
+import redis
 
 from medjobs.stack import ports
 from tests.services.redis import RedisServer
 from tests.services.workers import Process, Stack
-
-pytestmark = pytest.mark.slow
 
 PASSWORD = ("ward", "open sesame")
 WORKER = "celery@nobody"
@@ -29,6 +28,7 @@ class Flower:
         self.stack = stack
         self.stack.environment["FLOWER_BASIC_AUTH"] = ":".join(PASSWORD)
         self.web = httpx.Client()
+        self._redis = redis.Redis.from_url(stack.settings.redis)
         self.start()
 
     def start(self) -> None:
@@ -39,8 +39,9 @@ class Flower:
         self.stack.until(self._answers, 60)
 
     def _answers(self) -> bool:
+        """It does, and listens: what happens before that it never hears of."""
         try:
-            return self.web.get("/healthcheck").text == "OK"
+            return self.web.get("/healthcheck").text == "OK" and self._redis.pubsub_numpat() > 0
         except httpx.TransportError:
             return False
 

@@ -19,8 +19,6 @@ from storage.files import Storage
 from tests.services.postgres import Postgres
 from tests.services.redis import RedisServer
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def database(postgres_url: str) -> Iterator[Database]:

@@ -19,8 +19,6 @@ from jobs.states import State
 from tests.services.redis import RedisServer
 from tests.services.workers import Process, Stack
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def stack(tmp_path: Path, sqlite_url: str, redis_server: RedisServer) -> Iterator[Stack]:

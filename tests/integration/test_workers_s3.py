@@ -17,8 +17,6 @@ from tests.services.redis import RedisServer
 from tests.services.s3 import S3Server
 from tests.services.workers import FAST, Stack
 
-pytestmark = pytest.mark.slow
-
 SLOWER = {"max_attempts": 12, "lease_long_s": 120, "renew_long_s": 1}
 """The killed process is noticed by its parent, not by its lease."""
 
