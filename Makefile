@@ -17,8 +17,10 @@ demo: ## install everything into .venv and watch chest images go through the who
 install: ## install for development into .venv (CPU build of torch where there is no NVIDIA driver)
 	@$(PYTHON) examples/install.py --venv $(VENV) --dev
 
+# What starts workers and kills them has time limits, so it has the machine for itself; the rest shares the cores.
 test: install ## install, then run the tests (some twenty minutes on two cores)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 tests/unit tests/docs
+	$(BIN)/python -m pytest tests/conformance tests/integration tests/e2e
 
 slow: install ## the tests that take longer than a minute each
 	$(BIN)/python -m pytest -m slow --timeout=1800
