@@ -108,6 +108,13 @@ class Attempt:
             self.ended = True
             return first
 
+    def adopt(self, model: Loaded) -> bool:
+        """Note the model that it holds; False where it has ended meanwhile, and then it holds none."""
+        with self._lock:
+            if not self.ended:
+                self.model = model
+            return not self.ended
+
     def overdue(self, grace_s: float = 0.0) -> bool:
         """Whether it has run longer than its `timeout_s` (and `grace_s`)."""
         return self.started_at is not None and time.monotonic() - self.started_at > self.claim.timeout_s + grace_s

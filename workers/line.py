@@ -122,10 +122,9 @@ class Line:
     def model_ready(self, attempt: Attempt, made: Loaded | JobError) -> None:
         """The attempt's model is loaded, or cannot be (the taker's or the loader's thread)."""
         if isinstance(made, Loaded):
-            if attempt.ended:
+            if not attempt.adopt(made):
                 self.models.leave(made)
                 return
-            attempt.model = made
             self.plant.bench.run_soon(Errand((attempt,), partial(self.fetch, attempt, made)))
         else:
             self._give_up(attempt, made)

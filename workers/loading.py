@@ -104,6 +104,9 @@ class Models:
         self._lock = threading.Lock()
         self._loaded: dict[Pinned, Loaded] = {}
         self._waiting: dict[Pinned, deque[Attempt]] = {}
+        self._behind: deque[Attempt] = deque()
+        """Attempts that came while a load wanted the room of the models in use: they ask again after it."""
+
         self._defaults: dict[str, Pinned] = {}
         """By kind, the default that was last ordered: one that was evicted since must not push out another."""
 
@@ -117,6 +120,9 @@ class Models:
         claim = attempt.claim
         pinned = Pinned(claim.kind, claim.model_name, claim.model_version)
         with self._lock:
+            if self.room.closing and pinned in self._loaded:
+                self._behind.append(attempt)
+                return None
             loaded = self._loaded.pop(pinned, None)
             if loaded is not None:
                 self._loaded[pinned] = loaded  # a dict keeps its order: the last used stands last
@@ -215,7 +221,10 @@ class Models:
             used = Used.of(self._registry, pinned.model, pinned.version)
         said = declared(used.version.manifest)[1] if used else None
         need = max(said or kind.memory_bytes or 0, self._sizes.get(pinned, 0))
-        ticket = self.room.admit(need, self._taken, self._let_go)
+        try:
+            ticket = self.room.admit(need, self._taken, self._let_go)
+        finally:
+            self._go_on()
         self._admissions[pinned] = need
         before = self.room.gauge.taken()
         predictor = self._predictor(kind, used)
@@ -225,6 +234,15 @@ class Models:
         loaded.weights = grown if self.room.alone(ticket) else self._sizes.get(pinned, 0)
         self._equip(loaded, kind)
         return loaded
+
+    def _go_on(self) -> None:
+        """A load has its room, or gave up: whoever stood back for it asks again."""
+        with self._lock:
+            behind, self._behind = self._behind, deque()
+        for attempt in behind:
+            loaded = self.get(attempt)
+            if loaded is not None:
+                self._ready(attempt, loaded)
 
     def _predictor(self, kind: Kind, used: Used | None) -> Predictor:
         made = self._resolved(kind, used, self._device)

@@ -9,8 +9,12 @@ from collections.abc import Callable
 from jobs.errors import ModelTooLarge, OutOfMemory
 from workers.memory import Gauge
 
-WAIT_S = 20.0
-"""A load waits so long for models in use to become idle; then its jobs come again later."""
+PATIENCE_S = 5.0
+"""A load waits so long for models in use to become idle by themselves. From then on they get no new jobs, so that each
+model has its turn however steady the jobs of the others are."""
+
+WAIT_S = 60.0
+"""So long in all, what those models still held included; then its jobs come again later."""
 
 
 class Room:
@@ -24,6 +28,9 @@ class Room:
         """`limit`: bytes; None where they are not known, and then every load is tried."""
         self.gauge = gauge
         self.limit = limit
+        self.closing = 0
+        """Loads that lost their patience and wait still."""
+
         self._turn = threading.Condition()
         self._expected = 0
         """What the loads under way will take."""
@@ -36,14 +43,24 @@ class Room:
         where models in use leave no room in time."""
         if self.limit is not None and need > self.limit:
             raise too_large(need, self.limit)
-        until = time.monotonic() + WAIT_S
+        began, waits = time.monotonic(), (PATIENCE_S, WAIT_S)
+        impatient = False
         with self._turn:
-            while self.limit is not None and taken() + self._expected + need > self.limit:
-                if evict():
-                    self.gauge.free()
-                elif not self._turn.wait(until - time.monotonic()):  # however often it is woken meanwhile
-                    detail = "The models in use leave no room on the device now; the job is tried again by itself."
-                    raise OutOfMemory(detail, needed_bytes=need, limit_bytes=self.limit)
+            try:
+                while self.limit is not None and taken() + self._expected + need > self.limit:
+                    passed = time.monotonic() - began
+                    if evict():
+                        self.gauge.free()
+                    elif passed >= WAIT_S:
+                        detail = "The models in use leave no room on the device now; the job is tried again by itself."
+                        raise OutOfMemory(detail, needed_bytes=need, limit_bytes=self.limit)
+                    elif passed >= PATIENCE_S and not impatient:
+                        impatient = True
+                        self.closing += 1
+                    else:
+                        self._turn.wait(waits[impatient] - passed)
+            finally:
+                self.closing -= impatient
             self._expected += need
             self._loads += 1
             self._begun += 1

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -121,6 +122,16 @@ def test_a_model_that_a_job_uses_is_not_taken_away_from_it(bench: Bench) -> None
     bench.settle(2)
     assert closed(first)
     assert not closed(second)
+
+
+def test_a_job_that_ends_while_its_model_is_loaded_holds_it_no_more(bench: Bench) -> None:
+    """Given a job that was cancelled, when its model is there, then the job does not take it."""
+    loaded = bench.use("a")
+    claim = Claim("job", 1, "a", None, None, [], {}, 0, 60.0, 1, 1, 0, 0.0)
+    cancelled, goes_on = (Attempt(claim, KINDS["a"], Params()) for _ in range(2))
+    assert cancelled.finish()
+    assert (cancelled.adopt(loaded), cancelled.model) == (False, None)
+    assert (goes_on.adopt(loaded), goes_on.model) == (True, loaded)
 
 
 def test_a_model_that_still_predicts_is_not_idle_though_its_job_is_over(bench: Bench) -> None:
@@ -252,6 +263,7 @@ def test_a_model_larger_than_the_device_is_refused_with_both_sizes_and_nothing_g
 def test_a_load_waits_for_models_in_use_and_comes_again_where_they_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     """Given two models in use that leave no room, then a third is loaded once one of them is idle; and while none
     becomes idle its job is told that memory is short, which is not the job's fault."""
+    monkeypatch.setattr("workers.room.PATIENCE_S", 0.1)
     monkeypatch.setattr("workers.room.WAIT_S", 0.2)
     card = Card(SIZED)
     first, _ = card.use("a"), card.use("b")
@@ -261,6 +273,50 @@ def test_a_load_waits_for_models_in_use_and_comes_again_where_they_stay(monkeypa
     threading.Timer(0.1, card.models.leave, (first,)).start()
     card.use("c")
     assert closed(first)
+    card.models.close()
+
+
+class Crowded(Card):
+    """Jobs that come all the time, for two models of which the device has room for one; each takes 50 ms."""
+
+    def __init__(self) -> None:
+        super().__init__({name: replace(KINDS[name], memory_bytes=60) for name in "ab"})
+        self.served: list[str] = []
+        self.jobs = 0
+
+    def come(self, kind: str) -> None:
+        """A job comes."""
+        self.jobs += 1
+        claim = Claim(f"job-{self.jobs}", 1, kind, None, None, [], {}, 0, 60.0, 1, 1, 0, 0.0)
+        attempt = Attempt(claim, KINDS[kind], Params())
+        loaded = self.models.get(attempt)
+        if loaded is not None:
+            self._ready(attempt, loaded)
+
+    def _ready(self, attempt: Attempt, made: Loaded | JobError) -> None:
+        assert isinstance(made, Loaded)
+        assert not closed(made)
+        self.served.append(attempt.claim.kind)
+        threading.Timer(0.05, self.models.leave, (made,)).start()
+
+    @property
+    def turns(self) -> int:
+        """How often the model changed."""
+        return sum(1 for _ in groupby(list(self.served)))
+
+
+def test_each_model_has_its_turn_however_steady_the_jobs_of_the_others_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given jobs of two models that leave no moment idle, when one has room, then both get on and no job is left."""
+    monkeypatch.setattr("workers.room.PATIENCE_S", 0.1)
+    card, until = Crowded(), time.monotonic() + 20
+    while card.turns < 6 and time.monotonic() < until:
+        for kind in "ab":
+            card.come(kind)
+        time.sleep(0.01)
+    assert card.turns >= 6
+    while len(card.served) < card.jobs and time.monotonic() < until:
+        time.sleep(0.01)
+    assert len(card.served) == card.jobs
     card.models.close()
 
 
