@@ -7,7 +7,6 @@ import ipaddress
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -19,13 +18,10 @@ from api.problems import FieldError, Problem, pointer
 from api.services import services
 from api.submission import Submission
 from api.validation import field_errors
-from db.models import Pin
 from db.records import NewJob
 from jobs.allowance import Allowance
 from jobs.ids import new_id
 from jobs.kinds import Kind, Params
-from jobs.needs import Device, declared, queue_for
-from models.catalogue import UnknownModel
 from models.registry import kinds
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -58,6 +54,7 @@ def accept(submission: Submission, pinner: Pinner, prefix: Sequence[str | int] =
     """The row for a submission; raises a problem where kind, model, parameters or inputs do not fit."""
     kind = known_kind(submission.kind, prefix)
     version = pinner.model(kind, submission.model, (*prefix, "model"))
+    name, number = (None, None) if version is None else (version.name, version.number)
     params, dumped = checked_params(kind, submission.params, (*prefix, "params"))
     inputs = Inputs(kind, (*prefix, "inputs"))
     inputs.check(submission.inputs)
@@ -69,9 +66,9 @@ def accept(submission: Submission, pinner: Pinner, prefix: Sequence[str | int] =
         caller_id=pinner.caller.id,
         kind=kind.name,
         pool=kind.pool,
-        queue=_queue(kind, version),
-        model_name=None if version is None else version.name,
-        model_version=None if version is None else version.number,
+        queue=services().placing.queue(kind, name, number),
+        model_name=name,
+        model_version=number,
         inputs=submission.inputs,
         digests=list(inputs.digests),
         params=dumped,
@@ -85,23 +82,6 @@ def accept(submission: Submission, pinner: Pinner, prefix: Sequence[str | int] =
         fingerprint=_fingerprint(submission, dumped),
     )
     return Accepted(job, inputs.digests)
-
-
-def _queue(kind: Kind, version: Pin | None) -> str:
-    """The queue of a job: by what its model version declares, else its kind."""
-    device, memory = (
-        (None, None) if version is None else _declared(services().database.url, version.name, version.number)
-    )
-    return queue_for(device or kind.device, memory or kind.memory_bytes)
-
-
-@lru_cache(4096)
-def _declared(database: object, name: str, number: int) -> tuple[Device | None, int | None]:
-    """Asked once of each version in this process: a version never changes. `database` tells two of them apart."""
-    try:
-        return declared(services().registry.get(name, number).manifest)
-    except UnknownModel:
-        return None, None  # deleted since it was pinned: its job fails, whichever queue it waits in
 
 
 def _check_callback(url: str | None, prefix: Sequence[str | int]) -> None:

@@ -38,6 +38,7 @@ from broker.dispatch import Dispatcher
 from db import callers
 from db.engine import Database
 from jobs.settings import Settings
+from registry.placing import Placing
 from registry.versions import Registry
 from storage.files import Storage
 
@@ -70,11 +71,13 @@ def make_services(settings: Settings) -> Services:
     """What the requests of one process share."""
     database = Database(settings.database, wait_s=settings.database_wait_s)
     storage = Storage(settings.storage, settings.home / "cache")
+    registry = Registry(database, storage, settings.home / "models")
     return Services(
         settings=settings,
         database=database,
         storage=storage,
-        registry=Registry(database, storage, settings.home / "models"),
+        registry=registry,
+        placing=Placing(database, registry, settings.worker_dead_s),
         outgoing=Outgoing(Dispatcher(settings), database),
         authenticator=Authenticator(partial(callers.authenticate, database)),
         cursors=Cursors(settings.database),

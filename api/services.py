@@ -15,6 +15,7 @@ from api.outgoing import Outgoing
 from api.poller import Poller
 from db.engine import Database
 from jobs.settings import Settings
+from registry.placing import Placing
 from registry.versions import Registry
 from storage.files import Storage
 
@@ -29,6 +30,7 @@ class Services:
     database: Database
     storage: Storage
     registry: Registry
+    placing: Placing
     outgoing: Outgoing
     authenticator: Authenticator
     cursors: Cursors

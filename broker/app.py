@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 from celery import Celery
@@ -12,10 +13,10 @@ from jobs.needs import all_queues
 from jobs.settings import Settings
 
 
-def make_app(settings: Settings, app_class: type[Celery] = Celery) -> Celery:
-    """A Celery app of this installation; opens no connection."""
+def make_app(settings: Settings, app_class: type[Celery] = Celery, also: Sequence[str] = ()) -> Celery:
+    """A Celery app of this installation; opens no connection. `also`: queues that not every installation has."""
     app = app_class("medjobs", broker=settings.redis, set_as_current=False)
-    app.conf.update(_messages() | _reliability() | _connection(settings.redis_timeout_s))
+    app.conf.update(_messages(also) | _reliability() | _connection(settings.redis_timeout_s))
     return app
 
 
@@ -25,11 +26,11 @@ def _queue(name: str) -> Queue:
     return cast(Queue, make(name, exchange(name), routing_key=name))
 
 
-def _messages() -> dict[str, Any]:
+def _messages(also: Sequence[str]) -> dict[str, Any]:
     """What a message is, and where it goes."""
     return {
         # The queues of each sort of worker; a name that nobody consumes is a mistake, so none is made on the fly.
-        "task_queues": [_queue(queue(pool, need)) for pool in POOLS for need in all_queues()],
+        "task_queues": [*(_queue(queue(pool, need)) for pool in POOLS for need in all_queues()), *map(_queue, also)],
         "task_default_queue": queue("inference"),
         "task_create_missing_queues": False,
         # JSON only: a pickle from whoever reaches Redis would run code in the worker.

@@ -13,7 +13,7 @@ PRIORITIES = range(10)
 
 POOLS: tuple[Pool, ...] = get_args(Pool)
 
-_NEED = re.compile(r"[a-z0-9][a-z0-9.-]*")
+_NEED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 _SEPARATOR = "\x06\x16"
 """kombu's `Channel.sep`: stands between a queue's name and its wire priority."""

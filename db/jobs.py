@@ -21,7 +21,7 @@ from db.moves import ATTEMPTS, JOBS, Move
 from db.records import CancelResult, Claim, Completion, Expired, Release
 from db.retention import delete_job as delete
 from db.rows import WorkerRow
-from db.sending import boost, lost, mark_sent, to_send
+from db.sending import boost, change_queue, lost, mark_sent, to_send, versions_in
 from db.submitting import insert
 from db.text import clean, dumps
 from jobs.errors import AttemptsExhausted, JobError, WorkerCrashed
@@ -293,6 +293,7 @@ _OF_WORKER = (
 )
 
 __all__ = [
-    "abandon_worker", "append_event", "append_events", "boost", "checkpointed", "claim", "complete", "delete",
-    "expire_leases", "insert", "lost", "mark_sent", "progress", "release", "renew", "request_cancel", "to_send",
+    "abandon_worker", "append_event", "append_events", "boost", "change_queue", "checkpointed", "claim", "complete",
+    "delete", "expire_leases", "insert", "lost", "mark_sent", "progress", "release", "renew", "request_cancel",
+    "to_send", "versions_in",
 ]  # fmt: skip

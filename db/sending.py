@@ -144,6 +144,33 @@ def lost(
     return [_effective(row) for row in db.query(lambda c: c.execute(_LOST, asked).all())]
 
 
+_IN = and_(_JOBS.c.state == State.QUEUED.value, _JOBS.c.pool == bindparam("of_pool"), _JOBS.c.queue == bindparam("old"))
+_VERSIONS = select(_JOBS.c.kind, _JOBS.c.model_name, _JOBS.c.model_version).where(_IN).distinct()
+
+
+def versions_in(db: Database, pool: str, queue: str) -> list[tuple[str, str | None, int | None]]:
+    """Kind, model and version number of the jobs that wait in a queue, each once."""
+    rows = db.query(lambda connection: connection.execute(_VERSIONS, {"of_pool": pool, "old": queue}).all())
+    return [tuple(row) for row in rows]
+
+
+def change_queue(
+    db: Database, pool: str, old: str, version: tuple[str, str | None, int | None], new: str, limit: int = 5000
+) -> int:
+    """Let at most `limit` waiting jobs of a version wait in another queue; how many. Their messages are owed anew."""
+    kind, model, number = version
+    some = select(_JOBS.c.id).where(
+        _IN, _JOBS.c.kind == kind, _JOBS.c.model_name == model, _JOBS.c.model_version == number
+    )
+    moving = (
+        update(_JOBS)
+        .where(_JOBS.c.id.in_(some.order_by(_JOBS.c.id).limit(limit).with_for_update(skip_locked=True)), _IN)
+        .values(queue=new, sent_at=None)
+    )
+    asked = {"of_pool": pool, "old": old}
+    return db.transact(lambda connection: connection.execute(moving, asked).rowcount)
+
+
 _OLD = and_(
     _DUE,
     _JOBS.c.sent_at.is_not(None),

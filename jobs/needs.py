@@ -2,7 +2,7 @@
 
 The queues of each pool are `any`, `cpu`, `gpu`, and `gpu-16` and the like for models that need a GPU of some size. The
 sizes are those on the cards' labels, in GiB; a tenth of each is left to the driver, which also is by how much a card
-of "16 GB" may hold less than 16 GiB.
+of "16 GB" may hold less than 16 GiB. A model that workers are set apart for has a queue of its own while one lives.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ ANY: Device = "any"
 
 SIZES = (8, 16, 24, 48, 80)
 """Memory classes. More of them would cost every worker: Redis is asked for ten lists per queue."""
+
+_OWN = "model-"
 
 USABLE = 0.9
 """Of a card's nominal size, what a model may count on."""
@@ -48,6 +50,16 @@ def served(device: str, memory_bytes: int | None) -> list[str]:
 def all_queues() -> list[str]:
     """Every queue of a pool."""
     return [ANY, "cpu", "gpu", *(f"gpu-{size}" for size in SIZES)]
+
+
+def own_queue(model: str) -> str:
+    """The queue of a model that workers are set apart for."""
+    return f"{_OWN}{model}"
+
+
+def model_of(queue: str) -> str | None:
+    """The model whose own queue this is; None for a queue of several."""
+    return queue.removeprefix(_OWN) if queue.startswith(_OWN) else None
 
 
 def declared(manifest: Mapping[str, Any]) -> tuple[Device | None, int | None]:

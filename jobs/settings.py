@@ -114,6 +114,9 @@ class Settings(BaseModel):
         default=96, description="Jobs that one inference worker holds: three full batches."
     )
     torch_threads: Count = Field(default=1, description="Threads of one predict on a CPU; decoding takes the others.")
+    only_models: str = Field(
+        default="", description="Models that a worker is set apart for, with commas between them; empty: it takes all."
+    )
     warm_models: bool = Field(default=True, description="Load default models at start: the first job need not wait.")
     device_memory: int = Field(
         default=0, ge=0, description="Bytes of its device that a worker may fill with models; 0: all that there are."
@@ -180,6 +183,11 @@ class Settings(BaseModel):
         if broken:
             raise ValueError("; ".join(broken))
         return self
+
+    @property
+    def set_apart(self) -> list[str]:
+        """The names in `only_models`."""
+        return [name.strip() for name in self.only_models.split(",") if name.strip()]
 
     @property
     def database(self) -> str:

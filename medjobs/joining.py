@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import click
@@ -58,6 +58,7 @@ def join(settings: Settings) -> Joined:
         schema = patiently(lambda: check_database(database))
         redis = patiently(lambda: check_redis(settings))
         storage = patiently(lambda: check_storage(settings, database))
+        check_models(settings, database)
     finally:
         database.close()
     return Joined(schema, redis, storage)
@@ -145,11 +146,23 @@ def check_storage(settings: Settings, database: Database) -> str:
     return settings.storage
 
 
-def introduced(host: str, pool: str, devices: Iterable[str], joined: Joined, version: str) -> str:
+def check_models(settings: Settings, database: Database) -> None:
+    """Say which of the models that this worker is set apart for the installation does not have (yet)."""
+    from db import models
+
+    known = {model.name for model in models.models(database)}
+    for name in settings.set_apart:
+        if name not in known:
+            click.echo(f"medjobs: there is no model {name} here yet; `medjobs models` lists those there are.", err=True)
+
+
+def introduced(
+    host: str, pool: str, devices: Iterable[str], joined: Joined, version: str, models: Sequence[str] = ()
+) -> str:
     """A line that says who joins what."""
-    named = ", ".join(devices)
+    jobs = f"{pool} jobs of {', '.join(models)} alone" if models and pool == "inference" else f"{pool} jobs"
     return (
-        f"{host} joins with {named} for {pool} jobs (queue medjobs.{pool}), medjobs {version};"
+        f"{host} joins with {', '.join(devices)} for {jobs}, medjobs {version};"
         f" {joined.database}, {joined.redis}, storage {joined.storage}"
     )
 

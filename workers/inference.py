@@ -23,7 +23,7 @@ from db.engine import Database
 from jobs.errors import DatabaseUnavailable
 from jobs.kinds import Kind
 from jobs.messages import Message
-from jobs.needs import served
+from jobs.needs import own_queue, served
 from jobs.predicting import Predictor
 from jobs.settings import Settings
 from models.registry import kinds
@@ -68,7 +68,7 @@ class InferenceWorker:
         self.place = Place(lambda job_id: self.taker.receive(job_id))
         self.flower = Flower(Teller(settings, self.node))
         self.limit = memory.limit(device, settings.device_memory)
-        self.queues = served(device, self.limit)
+        self.queues = [own_queue(name) for name in settings.set_apart] or served(device, self.limit)
         self.line = Line(self._plant(worker_id))
         device_lock = threading.Lock()
 
@@ -80,6 +80,7 @@ class InferenceWorker:
         self.models = Models(
             self.kinds, registry, inside(device)[0], batcher, self.line.model_ready,
             room=Room(memory.Gauge(inside(device)[0]), self.limit), cpu_fallback=settings.cpu_fallback,
+            only=settings.set_apart,
         )  # fmt: skip
         self.line.models = self.models
         self.line.endings = self.endings = Endings(self.db, settings, self.flower, self._freed)
@@ -112,12 +113,13 @@ class InferenceWorker:
             resident=self.models.resident,
         )
         answer_revoke(self._cancel_soon)
-        app = make_app(self.settings)
+        queues = [queue("inference", need) for need in self.queues]
+        app = make_app(self.settings, also=queues if self.settings.set_apart else ())
         for kind in self.kinds:
             app.register_task(KindTask(kind, self.place))
         self.controller = app.WorkController(
             hostname=self.node, pool_cls="threads", concurrency=self.settings.inference_threads, task_events=True,
-            queues=[queue("inference", need) for need in self.queues],
+            queues=queues,
             without_mingle=True, without_gossip=True, loglevel=logging.WARNING,
         )  # fmt: skip
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -43,6 +43,7 @@ class Keeper:
             sweeps.send_unsent: often,
             sweeps.expire_leases: often,
             sweeps.send_lost: min(5.0, settings.resend_s / 2),
+            sweeps.leave_absent: min(10.0, settings.worker_dead_s),
             sweeps.boost: min(30.0, settings.age_boost_s / 10),
             sweeps.forget_inputs: settings.sweep_s,
             sweeps.purge_records: settings.sweep_s,

@@ -6,7 +6,7 @@ import logging
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -83,11 +83,13 @@ class Models:
         most: int = 8,
         room: Room | None = None,
         cpu_fallback: bool = False,
+        only: Sequence[str] = (),
     ) -> None:
         """`batcher` makes the queue in front of a predictor; `ready` is told when an attempt's model is there; `room`
-        is that of the device (None: without a bound)."""
+        is that of the device (None: without a bound); `only`: models that the worker is set apart for."""
         self.room = room or Room(Gauge(device), None)
         self._cpu_fallback = cpu_fallback
+        self._only = only
         self._sizes: dict[Pinned, int] = {}
         """What models took that were loaded before."""
 
@@ -108,7 +110,7 @@ class Models:
         """Attempts that came while a load wanted the room of the models in use: they ask again after it."""
 
         self._defaults: dict[str, Pinned] = {}
-        """By kind, the default that was last ordered: one that was evicted since must not push out another."""
+        """By kind or model, the default that was last ordered: one that was evicted since must not push out another."""
 
         self._orders: queue.SimpleQueue[Pinned | None] = queue.SimpleQueue()
         for activity in self.activities:
@@ -141,13 +143,14 @@ class Models:
         self.room.changed()
 
     def warm(self) -> None:
-        """Order each kind's default model where it has moved since the last time (at first: always), so that a job does
-        not wait for it. Costs a small query per kind; raises `DatabaseUnavailable`."""
-        for kind in self._kinds.values():
-            pinned = self._default(kind)
-            if pinned is None or self._defaults.get(kind.name) == pinned:
+        """Order each kind's default model, or those that the worker is set apart for, where it has moved since the last
+        time (at first: always), so that a job does not wait for it. Costs a small query each; raises
+        `DatabaseUnavailable`."""
+        found = {name: self._in_production(name) for name in self._only}
+        for name, pinned in (found or {kind.name: self._default(kind) for kind in self._kinds.values()}).items():
+            if pinned is None or self._defaults.get(name) == pinned:
                 continue
-            self._defaults[kind.name] = pinned
+            self._defaults[name] = pinned
             with self._lock:
                 if pinned in self._waiting or pinned in self._loaded:
                     continue
@@ -177,11 +180,14 @@ class Models:
     def _default(self, kind: Kind) -> Pinned | None:
         if kind.default_model is None:
             return Pinned(kind.name, None, None) if kind.shipped is None else None
+        return self._in_production(kind.default_model)
+
+    def _in_production(self, model: str) -> Pinned | None:
         try:
-            pin = self._registry.pin(kind.default_model)
+            pin = self._registry.pin(model)
         except UnknownModel:
             return None
-        return Pinned(kind.name, pin.name, pin.number)
+        return Pinned(pin.kind, pin.name, pin.number) if pin.kind in self._kinds else None
 
     def _run(self, activity: Activity) -> None:
         while (pinned := self._orders.get()) is not None:

@@ -11,13 +11,17 @@ from broker.dispatch import Dispatcher
 from broker.health import heads
 from broker.queues import POOLS, PRIORITIES
 from db import jobs, retention, workers
-from db.depths import waiting
+from db.depths import unserved, waiting
 from db.engine import Database
 from db.reading import previews, running_fences
 from jobs import logs
 from jobs.messages import Message
+from jobs.needs import model_of
 from jobs.settings import Settings
 from jobs.states import FINAL, State
+from models.registry import kinds
+from registry.placing import Placing
+from registry.versions import Registry
 from storage.files import Storage
 from workers import keeper_metrics as metrics
 
@@ -34,6 +38,9 @@ DELETED_AT_ONCE, DELETING_S = 200, 5.0
 """Jobs in one transaction of a sweep that deletes; one such sweep ends after so many seconds and goes on at its next
 turn, so that a fleet of tens of jobs per second is kept up with and nothing else of the keeper waits long."""
 
+ABSENT_S = 60.0
+"""Longer than a worker needs to start again: its jobs wait for it so long before others take them."""
+
 FOLDERS_AT_ONCE = 500
 """Job folders that one sweep compares with the database."""
 
@@ -47,6 +54,10 @@ class Sweeps:
         self._storage = storage
         self._dispatcher = dispatcher
         self._settings = settings
+        self._placing = Placing(db, Registry(db, storage, settings.home / "cache" / "models"), settings.worker_dead_s)
+        self._absent: dict[str, float] = {}
+        """Queues of models that nobody was set apart for at the last look, and since when (monotonic)."""
+
         self._folders: list[str] = []
         """Folders of the storage that the sweep over them has still to look at."""
 
@@ -96,6 +107,24 @@ class Sweeps:
     def boost(self) -> None:
         """What waits long rises by one priority, and so into another list."""
         self._send_all(jobs.boost(self._db, self._settings.age_boost_s))
+
+    def leave_absent(self) -> None:
+        """Jobs in the queue of a model whose own workers are gone wait in the general one from now on."""
+        found = [one.queue for one in unserved(self._db, self._settings.worker_dead_s) if one.pool == "inference"]
+        now = time.monotonic()
+        self._absent = {queue: self._absent.get(queue, now) for queue in found if model_of(queue) is not None}
+        for queue in [queue for queue, since in self._absent.items() if now - since >= ABSENT_S]:
+            moved = sum(self._leave(queue, version) for version in jobs.versions_in(self._db, "inference", queue))
+            if moved:
+                log.warning("no worker is left for %s; %d jobs wait for others now", queue, moved)
+
+    def _leave(self, queue: str, version: tuple[str, str | None, int | None]) -> int:
+        kind, name, number = version
+        if kind not in kinds():
+            return 0  # of another release, whose keeper knows where it may go
+        return jobs.change_queue(
+            self._db, "inference", queue, version, self._placing.general(kinds()[kind], name, number)
+        )
 
     def forget_inputs(self) -> None:
         """Inputs of jobs that ended long ago."""

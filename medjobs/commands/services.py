@@ -18,13 +18,21 @@ _METRICS = click.option(
 @click.command()
 @click.option("--pool", type=click.Choice(["inference", "long"]), default="inference", show_default=True, help="Sort.")
 @click.option("--devices", default="auto", show_default=True, help="auto, cpu, cpu:N, or GPUs such as 0,1 or MIG-... .")
+@click.option("--models", default="", metavar="NAME,...", help="Take jobs of these models and no others.")
 @_METRICS
-def worker(pool: str, devices: str, metrics: str) -> None:
+def worker(pool: str, devices: str, models: str, metrics: str) -> None:
     """Start an inference worker per device, or one long worker for all GPUs, in the foreground; SIGTERM drains them.
 
     MEDJOBS_DATABASE_URL, MEDJOBS_REDIS_URL and MEDJOBS_STORAGE_URL join this host to an installation. It says what is
     wrong with one of them, and waits for a service that does not answer yet. `medjobs workers` lists who has joined.
+
+    While a worker with --models (or MEDJOBS_ONLY_MODELS) lives, new jobs of those models wait for it alone; 60 s after
+    the last of them has gone, for all workers again.
     """
+    if models:
+        if pool == "long":
+            raise Trouble("--models is for inference: a training holds its device alone.", "Leave it out.", USAGE)
+        os.environ["MEDJOBS_ONLY_MODELS"] = models
     _join(pool, devices)
     _become("workers", "--pool", pool, "--devices", devices, *_metrics(metrics))
 
@@ -66,7 +74,7 @@ def _join(pool: str, devices: str) -> None:
     Home(settings.home).prepare()
     joined = joining.join(settings.model_copy(update={"redis_url": redis_url(settings)}))
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    click.echo(joining.introduced(socket.gethostname(), pool, found, joined, medjobs.__version__))
+    click.echo(joining.introduced(socket.gethostname(), pool, found, joined, medjobs.__version__, settings.set_apart))
 
 
 @click.command()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jobs.needs import model_of
 from medjobs.commands.listing import as_json_option, model_name
 from medjobs.failing import Trouble
 
@@ -76,6 +77,9 @@ def print_workers(found: Sequence[dict[str, Any]]) -> None:
     for worker in found:
         if held := (worker["memory"] or {}).get("models"):
             screen.entry(f"{worker['id']}: ", f"holds {', '.join(map(_resident, held))}")
+        needs = [one.removeprefix(f"medjobs.{worker['pool']}.") for one in worker["queues"]]
+        if alone := [name for name in map(model_of, needs) if name is not None]:
+            screen.entry(f"{worker['id']}: ", f"takes jobs of {', '.join(alone)} alone")
         if worker.get("last_exit"):
             ended = worker["last_exit"]
             screen.entry(f"{worker['id']}: ", f"before it, {ended['reason']}, {screen.clock(ended['at'])}")

@@ -66,6 +66,25 @@ def test_what_waits_where_nobody_serves_is_counted(database: Database) -> None:
     assert [one.queue for one in depths.unserved(database, 20)] == ["cpu", "gpu-80"]
 
 
+def test_jobs_of_a_version_change_their_queue_and_their_messages_are_owed_anew(database: Database) -> None:
+    """Given jobs that wait and one that runs, then those of that version that wait move, and no other is touched."""
+    own = {"queue": "model-x", "model_name": "x"}
+    moving = queued(database, 2, model_version=1, **own)
+    (other,), (general,) = queued(database, model_version=2, **own), queued(database, model_name="x", model_version=1)
+    (runs,) = queued(database, model_version=1, **own)
+    jobs.mark_sent(database, [*moving, other, general, runs])
+    assert len(jobs.claim(database, [runs], "w", 30, "inference", ["model-x"])) == 1
+    versions = jobs.versions_in(database, "inference", "model-x")
+    assert sorted(number for _, _, number in versions if number) == [1, 2]
+    (first,) = [version for version in versions if version[2] == 1]
+    assert jobs.change_queue(database, "inference", "model-x", first, "gpu-16") == 2
+    assert {(one.id, one.queue) for one in jobs.to_send(database)} == {(job, "gpu-16") for job in moving}
+    assert [view and view.queue for view in (reading.get(database, one) for one in (other, general, runs))] == [
+        "model-x", "any", "model-x",
+    ]  # fmt: skip
+    assert jobs.change_queue(database, "inference", "model-x", first, "gpu-16") == 0
+
+
 def test_a_release_that_does_not_know_the_column_inserts_and_claims(database: Database) -> None:
     """Given a row written as before, then it waits where every worker looks."""
     mine = caller(database)

@@ -126,6 +126,6 @@ def test_who_joins_is_said_in_a_line() -> None:
     joined = joining.Joined("postgresql://db/medjobs at schema 0003", "Redis 7.0.0", "s3://bucket")
     said = joining.introduced("gpu1", "inference", ["cuda:0", "cuda:1"], joined, "0.1.0")
     assert said == (
-        "gpu1 joins with cuda:0, cuda:1 for inference jobs (queue medjobs.inference), medjobs 0.1.0;"
+        "gpu1 joins with cuda:0, cuda:1 for inference jobs, medjobs 0.1.0;"
         " postgresql://db/medjobs at schema 0003, Redis 7.0.0, storage s3://bucket"
     )

@@ -20,7 +20,7 @@ from sqlalchemy import text
 from broker.dispatch import Dispatcher
 from broker.queues import redis_list, redis_lists
 from broker.wire import job_id
-from db import callers, jobs, retention
+from db import callers, jobs, retention, workers
 from db.records import Completion
 from jobs.settings import Settings
 from jobs.states import State
@@ -259,3 +259,28 @@ def test_the_keeper_outlives_redis_and_comes_back(stack: Stack, redis_server: Re
     assert {view.state for view in stack.wait(ids, 40)} == {"succeeded"}
     assert keeper.alive()
     assert keeper.terminate() == 0
+
+
+def test_jobs_of_a_model_whose_own_workers_are_gone_wait_for_all_workers(
+    stack: Stack, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a job in a model's own queue, then it stays while a worker is set apart for it, and a while after that."""
+    own = workers.Worker("own", "h", 1, "inference", "cpu", {"queues": ["model-toy-scale"]})
+    workers.register(stack.db, own)
+    version = {"model_name": "toy-scale", "model_version": 1, "queue": "model-toy-scale"}
+    (job,) = stack.submit(data(stack, kind="diagnosis", **version))
+    (unknown,) = stack.submit(data(stack, kind="of-a-later-release", **version))
+    keeper = sweeps(stack)
+    monkeypatch.setattr("workers.sweeps.ABSENT_S", 0.0)
+    monkeypatch.setattr("workers.sweeps.FRESH_S", 0.0)
+    keeper.leave_absent()
+    assert stack.view(job).queue == "model-toy-scale"
+    workers.gone(stack.db, "own")
+    monkeypatch.setattr("workers.sweeps.ABSENT_S", 60.0)
+    keeper.leave_absent()
+    assert stack.view(job).queue == "model-toy-scale"
+    monkeypatch.setattr("workers.sweeps.ABSENT_S", 0.0)
+    keeper.leave_absent()
+    assert (stack.view(job).queue, stack.view(unknown).queue) == ("any", "model-toy-scale")
+    keeper.send_unsent()
+    assert job in waiting(client)

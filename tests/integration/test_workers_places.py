@@ -14,8 +14,11 @@ import pytest
 
 from db import depths, workers
 from db.workers import Worker
+from jobs.kinds import Kind, Params
 from jobs.needs import GIB
 from jobs.states import State
+from registry.placing import Placing
+from registry.versions import Registry
 from tests.services.redis import RedisServer
 from tests.services.workers import Process, Stack
 
@@ -111,3 +114,27 @@ def test_a_worker_that_was_killed_is_followed_by_one_that_says_so(stack: Stack) 
 
     stack.until(lambda: bool(again()))
     assert again()[0].facts["last_exit"]["reason"].startswith("killed by SIGKILL (9)")
+
+
+def test_a_worker_that_is_set_apart_for_a_model_takes_its_jobs_and_no_others(stack: Stack) -> None:
+    """Given a worker for all and one for a model, then each job goes where it belongs, and each holds its own."""
+    start(stack, "cpu", 0, warm_models="false")
+    start(stack, "cuda:0", 0, only_models="toy-scale", warm_models="true")
+    placing = Placing(stack.db, Registry(stack.db, stack.storage, stack.folder / "looked-at"), 20.0)
+    queue = placing.queue(Kind(name="toy-scale", summary="", params=Params, item=Params), "toy-scale", 1)
+    scaled = [
+        stack.new([stack.put(b"2")], "toy-scale", model_name="toy-scale", model_version=1, queue=queue)
+        for _ in range(6)
+    ]
+    means = [stack.new([stack.put(b"2")]) for _ in range(6)]
+    ids = stack.submit(*(job for pair in zip(scaled, means, strict=True) for job in pair))
+    for_all, set_apart = on(stack, "cpu"), on(stack, "cuda:0")
+    ran = {(view.kind, view.attempts[-1].worker) for view in stack.wait(ids) if view.state is State.SUCCEEDED}
+    assert ran == {("toy-mean", for_all.id), ("toy-scale", set_apart.id)}
+    assert set_apart.facts["queues"] == ["model-toy-scale"]
+
+    def held(device: str) -> list[str]:
+        return [one["kind"] for one in on(stack, device).memory.get("models", ())]
+
+    stack.until(lambda: bool(held("cpu")) and bool(held("cuda:0")))
+    assert (held("cpu"), held("cuda:0")) == (["toy-mean"], ["toy-scale"])
