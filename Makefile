@@ -19,8 +19,8 @@ install: ## install for development into .venv (CPU build of torch where there i
 
 # What starts workers and kills them has time limits, so it has the machine for itself; the rest shares the cores.
 test: install ## install, then run the tests (some twenty minutes on two cores)
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 tests/unit tests/docs
-	$(BIN)/python -m pytest tests/conformance tests/integration tests/e2e
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --ignore tests/processes --ignore tests/e2e tests
+	$(BIN)/python -m pytest tests/processes tests/e2e
 
 slow: install ## the tests that take longer than a minute each
 	$(BIN)/python -m pytest -m slow --timeout=1800
