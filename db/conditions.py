@@ -8,8 +8,8 @@ from sqlalchemy import Table, func, select
 
 from db.clock import now
 from db.engine import Database
+from db.literals import QUEUED, RUNNING
 from db.rows import EventRow, JobRow, OutboxRow, WatchRow
-from jobs.states import State
 
 _JOBS = cast(Table, JobRow.__table__)
 _EVENTS = cast(Table, EventRow.__table__)
@@ -47,7 +47,7 @@ def _age(seconds: float | None) -> float | None:
 _UNSENT = (
     select(func.count())
     .where(
-        _JOBS.c.state == State.QUEUED.value,
+        _JOBS.c.state == QUEUED,
         _JOBS.c.sent_at.is_(None),
         func.coalesce(_JOBS.c.run_at, _JOBS.c.created_at) < now() - UNSENT_S,
     )
@@ -63,7 +63,7 @@ _SAID_AT = (
 )
 _LONG_SILENT = (
     select(func.max(now() - func.coalesce(_SAID_AT, _JOBS.c.started_at)))
-    .where(_JOBS.c.state == State.RUNNING.value, _JOBS.c.pool == "long")
+    .where(_JOBS.c.state == RUNNING, _JOBS.c.pool == "long")
     .scalar_subquery()
 )
 _CONDITIONS = select(

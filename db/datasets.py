@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, Select, Table, Text, and_, bindparam, de
 from db import audit, submitting
 from db.clock import now
 from db.engine import Database
+from db.literals import QUEUED, RUNNING
 from db.records import NewJob
 from db.refusals import DataSetExists, DataSetInUse
 from db.rows import CallerRow, DataSetRow, JobRow, ResultRow
@@ -99,7 +100,7 @@ def forget(db: Database, caller_id: int, name: str) -> bool:
         if row is None:
             return False
         # A job id is unlike anything else in a document, so a search in the text of the pins finds it and no more.
-        waiting = _JOBS.c.state.in_((State.QUEUED.value, State.RUNNING.value))
+        waiting = (_JOBS.c.state == QUEUED) | (_JOBS.c.state == RUNNING)
         pinned = _JOBS.c.pins.cast(Text).contains(row.job_id, autoescape=True)
         if connection.execute(select(_JOBS.c.id).where(waiting, pinned).limit(1)).first() is not None:
             raise DataSetInUse

@@ -9,6 +9,7 @@ from sqlalchemy import Table, bindparam, func, select
 from db import workers
 from db.clock import now
 from db.engine import Database
+from db.literals import QUEUED, RUNNING
 from db.rows import JobRow
 from jobs.states import State
 
@@ -61,7 +62,7 @@ def moment(db: Database) -> float:
     return float(db.query(lambda connection: connection.execute(select(now())).scalar_one()))
 
 
-_IS_WAITING = _JOBS.c.state == State.QUEUED.value
+_IS_WAITING = _JOBS.c.state == QUEUED
 _WAITING = (
     select(_JOBS.c.queue).where(_IS_WAITING, _JOBS.c.pool == bindparam("pool")).distinct().order_by(_JOBS.c.queue)
 )
@@ -76,7 +77,7 @@ _GROUP = (_JOBS.c.pool, _JOBS.c.kind, _JOBS.c.priority, _JOBS.c.state)
 _DEPTHS = (
     select(*_GROUP, func.count(), now() - func.min(func.coalesce(_JOBS.c.run_at, _JOBS.c.created_at)))
     # Two equalities and not IN: each has a partial index over its few rows.
-    .where((_JOBS.c.state == State.QUEUED.value) | (_JOBS.c.state == State.RUNNING.value))
+    .where((_JOBS.c.state == QUEUED) | (_JOBS.c.state == RUNNING))
     .group_by(*_GROUP)
     .order_by(*_GROUP)
 )

@@ -204,6 +204,7 @@ def _postgresql(url: URL, pool_size: int, wait_s: float) -> Engine:
         "idle_in_transaction_session_timeout": wait_s,  # a process stopped in a transaction gives its row locks back
     }
     said = " ".join(f"-c {name}={int(1000 * seconds)}ms" for name, seconds in limits.items())
+    said += " -c jit=off"  # compiling costs up to a second, where a table is large and the statement reads a few rows
     options = {name: value for name, value in {**_POSTGRESQL, "options": said}.items() if name not in url.query}
     engine = create_engine(
         url, pool_size=pool_size, max_overflow=pool_size, pool_timeout=wait_s / 2, hide_parameters=True,

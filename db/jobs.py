@@ -17,6 +17,7 @@ from db.batch import document, ids, relation
 from db.clock import now
 from db.engine import Database
 from db.holding import append_event, append_events, checkpointed, progress, renew
+from db.literals import RUNNING
 from db.moves import ATTEMPTS, JOBS, Move
 from db.records import CancelResult, Claim, Completion, Expired, Release
 from db.retention import delete_job as delete
@@ -246,7 +247,7 @@ def _held(dialect: str) -> Select[Any]:
     return (
         select(*_HELD_COLUMNS)
         .join(held, and_(JOBS.c.id == held.c.id, JOBS.c.fence == held.c.fence))
-        .where(JOBS.c.state == State.RUNNING.value)
+        .where(JOBS.c.state == RUNNING)
         .order_by(JOBS.c.id)
         .with_for_update(of=JOBS)
     )
@@ -263,7 +264,7 @@ _ONE = select(*_HELD_COLUMNS, JOBS.c.state, JOBS.c.caller_id).where(JOBS.c.id ==
 _CANCELLING = update(JOBS).where(JOBS.c.id == bindparam("one")).values(cancel_requested_at=now())
 _DEAD_S = bindparam("dead_s", type_=Float(53))
 _IS_OVERDUE = and_(
-    JOBS.c.state == State.RUNNING.value,
+    JOBS.c.state == RUNNING,
     or_(
         JOBS.c.lease_until < now(),
         and_(_WORKERS.c.heartbeat_at > now() + _DEAD_S, watching.watched_for(_DEAD_S)),
@@ -283,7 +284,7 @@ _OVERDUE = (
 _OF_WORKER = (
     select(*_HELD_COLUMNS)
     .where(
-        JOBS.c.state == State.RUNNING.value,
+        JOBS.c.state == RUNNING,
         JOBS.c.worker_id == bindparam("worker"),
         func.coalesce(bindparam("one", type_=JOBS.c.id.type), JOBS.c.id) == JOBS.c.id,
         func.coalesce(bindparam("under", type_=BigInteger()), JOBS.c.fence) == JOBS.c.fence,

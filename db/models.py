@@ -12,10 +12,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from db import audit, callers
 from db.clock import now
 from db.engine import Database
+from db.literals import RUNNING
 from db.records import NewVersionRow, VersionFile
 from db.refusals import NotOwner, OtherKind, VersionExists
 from db.rows import AliasMoveRow, AliasRow, BlobRow, CallerRow, JobRow, ModelRow, ModelVersionRow, VersionFileRow
-from jobs.states import State
 
 _MODELS = cast(Table, ModelRow.__table__)
 _VERSIONS = cast(Table, ModelVersionRow.__table__)
@@ -349,7 +349,7 @@ def _move(
 
 _RUNNING = (
     select(_JOBS.c.caller_id)
-    .where(_JOBS.c.id == bindparam("job"), _JOBS.c.fence == bindparam("fence"), _JOBS.c.state == State.RUNNING.value)
+    .where(_JOBS.c.id == bindparam("job"), _JOBS.c.fence == bindparam("fence"), _JOBS.c.state == RUNNING)
     .with_for_update()
 )
 _READY_OF_MODEL = and_(_VERSIONS.c.name == _MODELS.c.name, _VERSIONS.c.state == READY)

@@ -28,6 +28,7 @@ from sqlalchemy.exc import IntegrityError
 from db.batch import document, relation
 from db.clock import now, now_once
 from db.engine import Database
+from db.literals import QUEUED, RUNNING
 from db.reading import running_fences
 from db.rows import (
     BlobRow,
@@ -176,7 +177,7 @@ _USER = _JOBS.alias("data_set_user")
 # A job id is unlike anything else in a document, so a search in the text of the pins finds it and no more.
 _PINS_IT = _USER.c.pins.cast(Text).contains(_JOBS.c.id)
 # Two equalities: each has a partial index over its few rows, and the ended may be millions.
-_UNENDED = or_(_USER.c.state == State.QUEUED.value, _USER.c.state == State.RUNNING.value)
+_UNENDED = or_(_USER.c.state == QUEUED, _USER.c.state == RUNNING)
 _OF_USER = and_(_VERSIONS.c.job_id == _USER.c.id, _VERSIONS.c.state == "ready")
 _IN_USE = or_(
     exists().where(_SETS.c.job_id == _JOBS.c.id),

@@ -12,9 +12,9 @@ from sqlalchemy import Float, Integer, Table, Text, Update, and_, bindparam, cas
 from db.batch import ids, relation
 from db.clock import now, now_once
 from db.engine import Database
+from db.literals import QUEUED
 from db.rows import JobRow
 from jobs.messages import Message
-from jobs.states import State
 
 _JOBS = cast(Table, JobRow.__table__)
 _LAST_BACKOFF = 5
@@ -26,7 +26,7 @@ def _effective(row: Any) -> Message:
 
 
 _COLUMNS = (_JOBS.c.id, _JOBS.c.kind, _JOBS.c.pool, _JOBS.c.priority, _JOBS.c.boost, _JOBS.c.queue)
-_DUE = and_(_JOBS.c.state == State.QUEUED.value, func.coalesce(_JOBS.c.run_at, 0.0) <= now_once())
+_DUE = and_(_JOBS.c.state == QUEUED, func.coalesce(_JOBS.c.run_at, 0.0) <= now_once())
 _FRESH_S = bindparam("fresh_s", type_=Float(53))
 _NOT_FRESH = or_(
     _JOBS.c.attempt > 0,
@@ -64,14 +64,14 @@ def _marking(dialect: str) -> Update:
     waiting = (
         select(_JOBS.c.id)
         .join(sent, _JOBS.c.id == sent.c.id)
-        .where(_JOBS.c.state == State.QUEUED.value)
+        .where(_JOBS.c.state == QUEUED)
         .order_by(_JOBS.c.id)
         .with_for_update(of=_JOBS)
         .cte("waiting")
     )
     return (
         update(_JOBS)
-        .where(_JOBS.c.id == waiting.c.id, _JOBS.c.state == State.QUEUED.value)
+        .where(_JOBS.c.id == waiting.c.id, _JOBS.c.state == QUEUED)
         .values(sent_at=now(), send_count=_JOBS.c.send_count + 1)
     )
 
@@ -91,7 +91,7 @@ _BY_ROW = (
     select(_HEAD.c.sent_at)
     .where(
         _HEAD.c.id == bindparam("head", type_=_JOBS.c.id.type),
-        _HEAD.c.state == State.QUEUED.value,
+        _HEAD.c.state == QUEUED,
         _HEAD.c.send_count == 1,
         _listed(_HEAD) == _PRIORITY,
     )
@@ -144,7 +144,7 @@ def lost(
     return [_effective(row) for row in db.query(lambda c: c.execute(_LOST, asked).all())]
 
 
-_IN = and_(_JOBS.c.state == State.QUEUED.value, _JOBS.c.pool == bindparam("of_pool"), _JOBS.c.queue == bindparam("old"))
+_IN = and_(_JOBS.c.state == QUEUED, _JOBS.c.pool == bindparam("of_pool"), _JOBS.c.queue == bindparam("old"))
 _VERSIONS = select(_JOBS.c.kind, _JOBS.c.model_name, _JOBS.c.model_version).where(_IN).distinct()
 
 
@@ -164,7 +164,7 @@ def change_queue(
     )
     moving = (
         update(_JOBS)
-        .where(_JOBS.c.id.in_(some.order_by(_JOBS.c.id).limit(limit).with_for_update(skip_locked=True)), _IN)
+        .where(_JOBS.c.id.in_(some.limit(limit).with_for_update(skip_locked=True)), _IN)
         .values(queue=new, sent_at=None)
     )
     asked = {"of_pool": pool, "old": old}
@@ -189,14 +189,13 @@ def boost(db: Database, age_boost_s: float, limit: int = 5000) -> list[Message]:
 
 _OLDEST = (
     select(_JOBS.c.id)
-    .where(_OLD)
-    .order_by(_JOBS.c.id)
+    .where(_OLD)  # in no order: by id the server may walk every job that ever was to find the first that waits
     .limit(bindparam("most", type_=Integer()))
     .with_for_update(skip_locked=True)
 )
 _BOOSTING = (
     update(_JOBS)
-    .where(_JOBS.c.id.in_(_OLDEST), _JOBS.c.state == State.QUEUED.value)
+    .where(_JOBS.c.id.in_(_OLDEST), _JOBS.c.state == QUEUED)
     .values(boost=_JOBS.c.boost + 1, sent_at=now())
     .returning(*_COLUMNS)
 )

@@ -17,6 +17,7 @@ from db import moves
 from db.batch import document, ids, relation
 from db.clock import now
 from db.engine import Database
+from db.literals import QUEUED
 from db.records import Inserted, NewJob
 from db.refusals import DataSetsGone, KeyReused, QueueFull, UnknownFiles
 from db.rows import AuditRow, DataSetRow, HoldingRow, IdempotencyRow, JobFileRow, JobRow, ResultRow
@@ -29,7 +30,7 @@ _HOLDINGS = cast(Table, HoldingRow.__table__)
 _SETS = cast(Table, DataSetRow.__table__)
 _RESULTS = cast(Table, ResultRow.__table__)
 
-_COUNTING = select(func.count()).select_from(_JOBS).where(_JOBS.c.state == State.QUEUED.value)
+_COUNTING = select(func.count()).select_from(_JOBS).where(_JOBS.c.state == QUEUED)
 _ADDING_JOBS = _insert(_JOBS).values(state=State.QUEUED.value, created_at=now())
 _ADDING_FILES = _insert(cast(Table, JobFileRow.__table__))
 _ADDING_AUDIT = _insert(cast(Table, AuditRow.__table__)).values(at=now())

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Table, bindparam, insert, select, update
 from db import tallies
 from db.clock import now
 from db.engine import Database
+from db.literals import RUNNING
 from db.rows import JobRow, WorkerRow
 
 _JOBS = cast(Table, JobRow.__table__)
@@ -107,7 +108,7 @@ def queues(worker: Worker) -> list[str]:
 
 def prune(db: Database, older_s: float, limit: int = 500) -> int:
     """Delete the records of workers silent for longer than `older_s` that hold no job; how many."""
-    held = select(_JOBS.c.worker_id).where(_JOBS.c.state == "running", _JOBS.c.worker_id == _WORKERS.c.id).exists()
+    held = select(_JOBS.c.worker_id).where(_JOBS.c.state == RUNNING, _JOBS.c.worker_id == _WORKERS.c.id).exists()
     old = select(_WORKERS.c.id).where(_WORKERS.c.heartbeat_at < now() - older_s, ~held).limit(limit)
     statement = _WORKERS.delete().where(_WORKERS.c.id.in_(old))
     return db.transact(lambda connection: connection.execute(statement).rowcount)

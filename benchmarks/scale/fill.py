@@ -58,7 +58,7 @@ PARTS = (
     Part("jobs", f"""
       INSERT INTO jobs (id, caller_id, kind, pool, state, priority, inputs, params, labels, seed, timeout_s, created_at,
         started_at, finished_at, sent_at, send_count, inputs_deleted_at, fence, attempt, worker_id, lease_until,
-        fraction, error)
+        fraction, error, model_name, model_version)
       SELECT id, caller_id, kind, CASE kind WHEN 'training' THEN 'long' ELSE 'inference' END, state, priority,
         {_INPUTS},
         '{{"explain": true}}', jsonb_build_object('study', 'S' || n / 500,
@@ -70,7 +70,8 @@ PARTS = (
         CASE state WHEN 'queued' THEN 0 ELSE 1 END, CASE state WHEN 'queued' THEN 0 ELSE 1 END,
         CASE state WHEN 'running' THEN 'w' || n % 8 END, CASE state WHEN 'running' THEN %(now)s + 3600 END,
         CASE state WHEN 'succeeded' THEN 1 ELSE 0 END,
-        CASE state WHEN 'failed' THEN '{{"code":"all-items-failed","title":"No item succeeded","retryable":false}}' END
+        CASE state WHEN 'failed' THEN '{{"code":"all-items-failed","title":"No item succeeded","retryable":false}}' END,
+        CASE kind WHEN 'training' THEN 'icu-mortality' END, CASE kind WHEN 'training' THEN 1 END
       {_FROM}"""),
     Part("attempts", f"""
       INSERT INTO attempts (job_id, number, fence, worker_id, started_at, ended_at, outcome)

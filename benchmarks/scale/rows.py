@@ -145,6 +145,7 @@ def _round() -> Iterator[tuple[str, Callable[[Size], Any]]]:
     yield "list: kind, half of the jobs", _list(kind="diagnosis")
     yield "list: kind, 1 job in 1,000", _list(kind="training")
     yield "list: kind, none", _list(kind="dataset-of-nobody")
+    yield "list: model, 1 job in 1,000", _list(model_name="icu-mortality")
     yield "list: label, 1 job in 4", _list(labels={"site": "A"})
     yield "list: label, 500 jobs", _list(labels="study")
     yield "list: label, 1 job in 1,000,000", _list(labels={"flag": "review"})

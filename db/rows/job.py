@@ -102,6 +102,24 @@ class JobRow(Row):
         Index("ix_jobs_finished", "finished_at"),
         Index("ix_jobs_newest_of_state", "state", "created_at", "id"),
         Index("ix_jobs_newest_of_kind", "kind", "created_at", "id"),
+        # A caller may have none among the failures of all, and a model few jobs among those of its kind.
+        Index(
+            "ix_jobs_newest_failed_of_caller",
+            "caller_id",
+            "state",
+            "created_at",
+            "id",
+            sqlite_where=text("state IN ('failed', 'cancelled')"),
+            postgresql_where=text("state IN ('failed', 'cancelled')"),
+        ),
+        Index(
+            "ix_jobs_newest_of_model",
+            "model_name",
+            "created_at",
+            "id",
+            sqlite_where=text("model_name IS NOT NULL"),
+            postgresql_where=text("model_name IS NOT NULL"),
+        ),
         # A search by label on PostgreSQL; on SQLite, which has no such index, it is there by name and holds nothing.
         # Without `fastupdate` no claim has to write up what many before it left.
         Index(
