@@ -8,6 +8,7 @@ process, so that a machine without room for 64 times torch carries them.
 from __future__ import annotations
 
 import multiprocessing
+import sys
 import threading
 import time
 from collections import defaultdict
@@ -173,6 +174,7 @@ def _count(parts: Parts, state: State = State.SUCCEEDED) -> int:
 def recovery(parts: Parts) -> str:
     """FLUSHALL, and the seconds until each job that waits has its message again."""
     waiting = _count(parts, State.QUEUED)
+    time.sleep(2 * parts.settings.resend_s)  # what was sent less than that before the first that is sent again waits
     parts.redis.flush()
     began = time.monotonic()
     back = 0
@@ -194,5 +196,6 @@ def measure(folder: Path, counts: tuple[int, ...], seconds: float, queued: int) 
         for count in counts:
             fill(parts, max(0, queued - _count(parts, State.QUEUED)))
             lines.append(window(parts, count, seconds, keeper))
+            print(lines[-1], file=sys.stderr)
         fill(parts, max(0, queued - _count(parts, State.QUEUED)))
         return "\n".join([*lines, "", "Latencies: p50 / p99 in ms, batches of 32.", "", recovery(parts)])
