@@ -31,11 +31,13 @@ class Placing:
         self._apart: set[tuple[str, bool]] = set()
 
     def queue(self, kind: Kind, model: str | None, version: int | None) -> str:
-        """That of its model, while a live worker is set apart for it whose device will do; else the general one."""
+        """That of its model, while live workers are set apart for it and the device of each will do; else the general
+        one: a worker on the wrong device would take from the model's queue, too."""
         if model is not None and kind.pool == "inference":
             device, _ = self._needs(kind, model, version)
-            fits = {"any": (True, False), "gpu": (True,), "cpu": (False,)}[device]
-            if any((model, on_gpu) in self._set_apart() for on_gpu in fits):
+            fits = {"any": {True, False}, "gpu": {True}, "cpu": {False}}[device]
+            found = {on_gpu for name, on_gpu in self._set_apart() if name == model}
+            if found and found <= fits:
                 return own_queue(model)
         return self.general(kind, model, version)
 

@@ -44,11 +44,12 @@ def test_a_model_has_its_own_queue_while_a_worker_of_the_right_sort_is_set_apart
     set_apart(database, "c", "cpu", "anywhere", "on-gpu")
     assert {name: ask.queue(KIND, name, 1) for name in MANIFESTS} == {**general, "anywhere": "model-anywhere"}
     set_apart(database, "g", "cuda:0", "on-cpu", "on-gpu")
-    assert [ask.queue(KIND, name, 1) for name in ("on-gpu", "on-cpu")] == ["model-on-gpu", "cpu"]
+    assert [ask.queue(KIND, name, 1) for name in ("on-gpu", "on-cpu")] == ["gpu-16", "cpu"]
+    workers.gone(database, "c")  # it would have taken from that queue, and has no GPU
+    assert ask.queue(KIND, "on-gpu", 1) == "model-on-gpu"
     assert ask.queue(KIND, None, None) == "any"
     assert ask.queue(replace(KIND, pool="long"), "anywhere", 1) == "any"
-    for name in "cg":
-        workers.gone(database, name)
+    workers.gone(database, "g")
     assert {name: ask.queue(KIND, name, 1) for name in MANIFESTS} == general
     assert ask.general(KIND, "on-gpu", 1) == "gpu-16"
 
