@@ -101,7 +101,7 @@ def forget(db: Database, caller_id: int, name: str) -> bool:
             return False
         # A job id is unlike anything else in a document, so a search in the text of the pins finds it and no more.
         waiting = (_JOBS.c.state == QUEUED) | (_JOBS.c.state == RUNNING)
-        pinned = _JOBS.c.pins.cast(Text).contains(row.job_id, autoescape=True)
+        pinned = _JOBS.c.pins.is_not(None) & _JOBS.c.pins.cast(Text).contains(row.job_id, autoescape=True)
         if connection.execute(select(_JOBS.c.id).where(waiting, pinned).limit(1)).first() is not None:
             raise DataSetInUse
         connection.execute(delete(_SETS).where(_SETS.c.caller_id == caller_id, _SETS.c.name == name))

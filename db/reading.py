@@ -7,18 +7,17 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import BigInteger, Connection, Select, Table, Text, and_, bindparam, func, or_, select, union_all
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import BigInteger, Connection, Select, Table, Text, and_, bindparam, or_, select, union_all
 
 from db.batch import document, ids, relation
 from db.depths import queue_depths
 from db.engine import Database
 from db.records import AttemptView, Event, JobView, Preview, StoredArtifact, StoredResult
-from db.rows import ArtifactRow, AttemptRow, CallerRow, EventRow, JobRow, PreviewRow, ResultRow
-from db.text import clean_deep
+from db.rows import ArtifactRow, AttemptRow, CallerRow, EventRow, JobLabelRow, JobRow, PreviewRow, ResultRow
 from jobs.states import FINAL, State
 
 _JOBS = cast(Table, JobRow.__table__)
+_LABELS = cast(Table, JobLabelRow.__table__)
 _ATTEMPTS = cast(Table, AttemptRow.__table__)
 _RESULTS = cast(Table, ResultRow.__table__)
 _ARTIFACTS = cast(Table, ArtifactRow.__table__)
@@ -76,24 +75,50 @@ def listing(
     db: Database, caller_id: int | None, filters: Filters = EVERYTHING, *, after: Cursor | None = None, limit: int = 50
 ) -> list[JobView]:
     """A page of jobs, newest first; the next page's cursor is the last one's `created_at` and `id`."""
-    conditions = _conditions(db.dialect, caller_id, filters)
-    if after is not None:
-        older = and_(_JOBS.c.created_at == after.created_at, _JOBS.c.id < after.id)
-        conditions += [_JOBS.c.created_at <= after.created_at, or_(_JOBS.c.created_at < after.created_at, older)]
+    conditions, labels = _conditions(caller_id, filters), _labelled(filters.labels)
+    for created_at, id_ in _keys(labels):
+        if after is not None:
+            older = and_(created_at == after.created_at, id_ < after.id)
+            conditions += [created_at <= after.created_at, or_(created_at < after.created_at, older)]
+        if filters.created_after is not None:
+            conditions.append(created_at > filters.created_after)
     states = list(dict.fromkeys(filters.states))
     if len(states) > 1:
         # A page of each state, for each has its newest together in an index; the jobs of several states have not.
-        pages = [_page(select(_JOBS.c.id), [*conditions, _JOBS.c.state == state.value], limit) for state in states]
+        pages = [
+            _page(select(_JOBS.c.id), labels, [*conditions, _JOBS.c.state == state.value], limit) for state in states
+        ]
         conditions = [_JOBS.c.id.in_(union_all(*(select(page.subquery().c.id) for page in pages)))]
+        labels = []
     elif states:
         conditions.append(_JOBS.c.state == states[0].value)
-    statement = _page(_JOB, conditions, limit)
+    statement = _page(_JOB, labels, conditions, limit)
     return db.query(lambda c: _views(c, c.execute(statement).all()), planned_anew=True)
 
 
-def _page(statement: Select[Any], conditions: Sequence[Any], limit: int) -> Select[Any]:
-    """The newest first."""
-    return statement.where(*conditions).order_by(_JOBS.c.created_at.desc(), _JOBS.c.id.desc()).limit(limit)
+def _page(statement: Select[Any], labels: Sequence[Any], conditions: Sequence[Any], limit: int) -> Select[Any]:
+    """The newest first, in the order of a label's index where there is one."""
+    for label, same in labels:
+        statement = statement.join(label, same)
+    created_at, id_ = _keys(labels)[-1]
+    return statement.where(*conditions).order_by(created_at.desc(), id_.desc()).limit(limit)
+
+
+def _keys(labels: Sequence[Any]) -> list[tuple[Any, Any]]:
+    """What a page is sorted by, in each table that has it: the planner is told of a bound only where it stands."""
+    return [(_JOBS.c.created_at, _JOBS.c.id), *((label.c.created_at, label.c.job_id) for label, _ in labels)]
+
+
+def _labelled(labels: Mapping[str, str]) -> list[Any]:
+    """For each label the table of labels, and what joins it to the jobs that bear it.
+
+    Not by `created_at`, too, though it is the same: PostgreSQL would take two equalities for two rare coincidences.
+    """
+    found = []
+    for key, value in labels.items():
+        label = _LABELS.alias()
+        found.append((label, and_(label.c.job_id == _JOBS.c.id, label.c.key == key, label.c.value == value)))
+    return found
 
 
 def result(db: Database, job_id: str) -> StoredResult | None:
@@ -214,22 +239,12 @@ def _many_events(dialect: str) -> Select[Any]:
     )
 
 
-def _conditions(dialect: str, caller_id: int | None, filters: Filters) -> list[Any]:
-    equal = {"caller_id": caller_id, "kind": filters.kind, "model_name": filters.model_name}
-    conditions = [_JOBS.c[name] == value for name, value in equal.items() if value is not None]
-    if filters.model_version is not None:
-        conditions.append(_JOBS.c.model_version == filters.model_version)
-    if filters.created_after is not None:
-        conditions.append(_JOBS.c.created_at > filters.created_after)
-    return conditions + [_labelled(dialect, key, value) for key, value in clean_deep(dict(filters.labels)).items()]
-
-
-def _labelled(dialect: str, key: str, value: str) -> Any:
-    if dialect == "postgresql":
-        return _JOBS.c.labels.cast(JSONB).contains({key: value})
-    # By json_each and not by a JSON path: a path cannot name a key that holds quotes.
-    label = func.json_each(_JOBS.c.labels).table_valued("key", "value")
-    return select(1).where(label.c.key == key, label.c.value == value).exists()
+def _conditions(caller_id: int | None, filters: Filters) -> list[Any]:
+    equal = {
+        "caller_id": caller_id, "kind": filters.kind, "model_name": filters.model_name,
+        "model_version": filters.model_version,
+    }  # fmt: skip
+    return [_JOBS.c[name] == value for name, value in equal.items() if value is not None]
 
 
 def _views(connection: Connection, rows: Sequence[Any]) -> list[JobView]:

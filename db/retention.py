@@ -175,8 +175,7 @@ _UNOWNED = (
 )
 _USER = _JOBS.alias("data_set_user")
 # A job id is unlike anything else in a document, so a search in the text of the pins finds it and no more.
-_PINS_IT = _USER.c.pins.cast(Text).contains(_JOBS.c.id)
-# Two equalities: each has a partial index over its few rows, and the ended may be millions.
+_PINS_IT = and_(_USER.c.pins.is_not(None), _USER.c.pins.cast(Text).contains(_JOBS.c.id))
 _UNENDED = or_(_USER.c.state == QUEUED, _USER.c.state == RUNNING)
 _OF_USER = and_(_VERSIONS.c.job_id == _USER.c.id, _VERSIONS.c.state == "ready")
 _IN_USE = or_(

@@ -6,9 +6,11 @@ A file bears the number of the worker and not its pid, so that its successor goe
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, disable_created_metrics, start_http_server, values
@@ -54,12 +56,19 @@ def serve(bind: str, registry: CollectorRegistry, shared: Path | None = None) ->
         raise BadBind(f"metrics: {bind}: {error.strerror}; choose another port, or none") from None
 
 
+PREFIX, FRESH_S = "medjobs-metrics-", 60.0
+"""A folder younger than this may be one that is just being made."""
+
+
 class Shared:
     """The folder in which the workers of one supervisor count; it ends with it."""
 
     def __init__(self) -> None:
-        """A new one: totals of an earlier supervisor are its own."""
-        self.path = Path(tempfile.mkdtemp(prefix="medjobs-metrics-"))
+        """A new one: totals of an earlier supervisor are its own. Those of supervisors that were killed are deleted."""
+        self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
+        self._held = _locked(self.path)  # until this process ends, however it does
+        for other in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+            _delete_where_left(other)
 
     def environment(self, number: int) -> dict[str, str]:
         """What a worker has to be told."""
@@ -72,3 +81,31 @@ class Shared:
     def close(self) -> None:
         """Delete the files."""
         shutil.rmtree(self.path, ignore_errors=True)
+        if self._held is not None:
+            os.close(self._held)
+
+
+def _locked(folder: Path) -> int | None:
+    """A descriptor that holds the folder; None where another process does, or it is not ours to open."""
+    try:
+        held = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(held)
+        return None
+    return held
+
+
+def _delete_where_left(folder: Path) -> None:
+    try:
+        found = folder.lstat()
+    except FileNotFoundError:
+        return
+    if found.st_uid == os.getuid() and time.time() - found.st_mtime > FRESH_S:
+        held = _locked(folder)
+        if held is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(held)

@@ -8,6 +8,7 @@ process, so that a machine without room for 64 times torch carries them.
 from __future__ import annotations
 
 import multiprocessing
+import random
 import sys
 import threading
 import time
@@ -73,7 +74,7 @@ class Simulated:
                 continue
             claims = self._timed("claim", self._claim, ids)
             self.held = {claim.id: claim.fence for claim in claims}
-            time.sleep(PREDICT_S)
+            time.sleep(PREDICT_S * random.uniform(0.5, 1.5))  # a fleet does not claim in step
             done = [Completion(claim.id, claim.fence, State.SUCCEEDED, RESULT) for claim in claims]
             self._timed("complete", jobs.complete, self.db, done)
             self.held = {}

@@ -1,7 +1,7 @@
 """Fills a database with jobs that ended over two years, 400 that run and 100,000 that wait: by SQL, part by part.
 
 A fill that was cut off goes on where it stopped. The rows are those that the system itself would have written, with the
-indexes as they are in use; the foreign keys alone are not checked while they are written.
+indexes as they are in use; only the foreign keys are not checked, nor the triggers called, while they are written.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ class Part(NamedTuple):
 # moment. All depends on n alone, so that the INSERT of each table makes the same job of the same number.
 _JOB = """
   SELECT n, total, at,
+    jsonb_build_object('study', 'S' || n / 500, 'site', substr('ABCD', 1 + (n % 4)::int, 1))
+      || CASE WHEN n % 1000003 = 5 THEN '{"flag": "review"}'::jsonb ELSE '{}' END AS labels,
     CASE WHEN n <= total - %(live)s THEN CASE WHEN n % 25 = 7 THEN 'failed' WHEN n % 100 = 11 THEN 'cancelled'
          ELSE 'succeeded' END WHEN n <= total - %(waiting)s THEN 'running' ELSE 'queued' END AS state,
     CASE WHEN n % 1000 = 1 THEN 'training' WHEN n % 1000 < 6 THEN 'dataset' WHEN n % 20 < 11 THEN 'diagnosis'
@@ -58,12 +60,10 @@ PARTS = (
     Part("jobs", f"""
       INSERT INTO jobs (id, caller_id, kind, pool, state, priority, inputs, params, labels, seed, timeout_s, created_at,
         started_at, finished_at, sent_at, send_count, inputs_deleted_at, fence, attempt, worker_id, lease_until,
-        fraction, error, model_name, model_version)
+        fraction, error, model_name, model_version, pins)
       SELECT id, caller_id, kind, CASE kind WHEN 'training' THEN 'long' ELSE 'inference' END, state, priority,
         {_INPUTS},
-        '{{"explain": true}}', jsonb_build_object('study', 'S' || n / 500,
-          'site', substr('ABCD', 1 + (n % 4)::int, 1))
-          || CASE WHEN n % 1000003 = 5 THEN '{{"flag": "review"}}'::jsonb ELSE '{{}}' END,
+        '{{"explain": true}}', labels,
         0, 300, at, CASE state WHEN 'queued' THEN NULL ELSE at + 2 END, CASE WHEN {_ENDED} THEN at + 5 END, at, 1,
         CASE WHEN {_ENDED} AND at < %(now)s - 30 * 86400.0 AND kind IN ('diagnosis', 'dataset')
           THEN at + 30 * 86400.0 END,
@@ -71,8 +71,12 @@ PARTS = (
         CASE state WHEN 'running' THEN 'w' || n % 8 END, CASE state WHEN 'running' THEN %(now)s + 3600 END,
         CASE state WHEN 'succeeded' THEN 1 ELSE 0 END,
         CASE state WHEN 'failed' THEN '{{"code":"all-items-failed","title":"No item succeeded","retryable":false}}' END,
-        CASE kind WHEN 'training' THEN 'icu-mortality' END, CASE kind WHEN 'training' THEN 1 END
+        CASE kind WHEN 'training' THEN 'icu-mortality' END, CASE kind WHEN 'training' THEN 1 END,
+        CASE kind WHEN 'training' THEN '{{"dataset": {{"id": "' || random || '"}}}}' END
       {_FROM}"""),
+    Part("job_labels", f"""
+      INSERT INTO job_labels (job_id, key, value, created_at) SELECT id, label.key, label.value, at
+      {_FROM}, jsonb_each_text(labels) AS label"""),
     Part("attempts", f"""
       INSERT INTO attempts (job_id, number, fence, worker_id, started_at, ended_at, outcome)
       SELECT id, 1, 1, 'w' || n % 8, at + 2, CASE WHEN {_ENDED} THEN at + 5 END, CASE WHEN {_ENDED} THEN state END

@@ -11,8 +11,11 @@ from psycopg import sql
 
 from tests.services.postgres import Postgres
 
-SETTINGS = {"shared_buffers": "1GB", "max_wal_size": "4GB", "max_connections": "300"}
-"""All else is PostgreSQL's default, `fsync` and `synchronous_commit` included."""
+SETTINGS = {
+    "shared_buffers": "1GB", "max_wal_size": "4GB", "max_connections": "300", "log_line_prefix": "%m %d ",
+    "log_min_duration_statement": "500ms", "log_lock_waits": "on", "log_autovacuum_min_duration": "1s",
+}  # fmt: skip
+"""All else is PostgreSQL's default, `fsync` and `synchronous_commit` included. FOLDER/log says what was slow."""
 
 FILLING = {**SETTINGS, "wal_level": "minimal", "max_wal_senders": "0", "full_page_writes": "off", "autovacuum": "off"}
 """Nobody needs the rows of a fill that was cut off."""

@@ -6,6 +6,7 @@ from db.rows.dataset import DataSetRow
 from db.rows.file import BlobRow, HoldingRow, JobFileRow
 from db.rows.history import ArtifactRow, AttemptRow, EventRow, OutboxRow, PreviewRow, ResultRow
 from db.rows.job import JobRow
+from db.rows.label import JobLabelRow
 from db.rows.model import AliasMoveRow, AliasRow, ModelRow, ModelVersionRow, VersionFileRow
 from db.rows.tally import TallyRow
 from db.rows.worker import WatchRow, WorkerRow
@@ -23,6 +24,7 @@ __all__ = [
     "HoldingRow",
     "IdempotencyRow",
     "JobFileRow",
+    "JobLabelRow",
     "JobRow",
     "ModelRow",
     "ModelVersionRow",

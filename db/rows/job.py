@@ -120,15 +120,12 @@ class JobRow(Row):
             sqlite_where=text("model_name IS NOT NULL"),
             postgresql_where=text("model_name IS NOT NULL"),
         ),
-        # A search by label on PostgreSQL; on SQLite, which has no such index, it is there by name and holds nothing.
-        # Without `fastupdate` no claim has to write up what many before it left.
+        # Is a data set in use? Few jobs name any.
         Index(
-            "ix_jobs_labels",
-            "labels",
-            postgresql_using="gin",
-            postgresql_ops={"labels": "jsonb_path_ops"},
-            postgresql_with={"fastupdate": "off"},
-            sqlite_where=text("labels IS NULL"),
+            "ix_jobs_pinned",
+            "state",
+            sqlite_where=text("pins IS NOT NULL"),
+            postgresql_where=text("pins IS NOT NULL"),
         ),
         # What the keeper looks through each minute: ended, and files among the inputs that were not given up yet.
         Index("ix_jobs_keeping", "finished_at", sqlite_where=text(KEEPING), postgresql_where=text(KEEPING)),

@@ -106,3 +106,23 @@ def test_usage_of_a_worker_without_a_gpu_is_its_memory_and_its_processor() -> No
 def test_a_host_whose_driver_does_not_answer_gives_no_figures_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     assert set(Usage("cuda:0").now()) == {"rss", "cpu"}
+
+
+def test_given_a_supervisor_that_was_killed_when_another_starts_then_its_files_go_and_those_of_the_living_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    living = Shared()
+    code = "import os; from workers.exposing import Shared; Shared(); os.kill(os.getpid(), 9)"
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(tmp_path)}, check=False)
+    left = [folder for folder in tmp_path.iterdir() if folder != living.path]
+    for folder in (left[0], living.path):
+        os.utime(folder, (1, 1))
+
+    new = Shared()
+
+    assert set(tmp_path.iterdir()) == {living.path, left[1], new.path}
+    new.close()
+    living.close()
+    assert set(tmp_path.iterdir()) == {left[1]}
