@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from db.batch import document, relation
 from db.clock import now
 from db.engine import Database
-from db.literals import RUNNING
+from db.literals import RUNNING, still
 from db.moves import add_events
 from db.records import Renewed
 from db.rows import EventRow, JobRow, PreviewRow
@@ -32,7 +32,7 @@ def _renewing(dialect: str) -> Update:
     locked = (
         select(_JOBS.c.id, held.c.fence)
         .join(held, _JOBS.c.id == held.c.id)
-        .where(_JOBS.c.fence == held.c.fence, _JOBS.c.state == RUNNING)
+        .where(_JOBS.c.fence == held.c.fence, still(_JOBS, RUNNING))
         .order_by(_JOBS.c.id)
         .with_for_update(of=_JOBS)
         .cte("locked")
@@ -42,7 +42,7 @@ def _renewing(dialect: str) -> Update:
         .where(
             _JOBS.c.id == locked.c.id,
             _JOBS.c.fence == locked.c.fence,
-            _JOBS.c.state == RUNNING,
+            still(_JOBS, RUNNING),
             _JOBS.c.worker_id == bindparam("holder", type_=_JOBS.c.worker_id.type),
         )
         .values(lease_until=now() + bindparam("lease_s", type_=Float(53)))
@@ -51,7 +51,7 @@ def _renewing(dialect: str) -> Update:
 
 
 _ID, _FENCE = bindparam("job", type_=_JOBS.c.id.type), bindparam("under", type_=BigInteger())
-_OURS = (_JOBS.c.id == _ID, _JOBS.c.fence == _FENCE, _JOBS.c.state == RUNNING)
+_OURS = (_JOBS.c.id == _ID, _JOBS.c.fence == _FENCE, still(_JOBS, RUNNING))
 
 _PROGRESSING = (
     update(_JOBS)

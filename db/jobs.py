@@ -17,7 +17,7 @@ from db.batch import document, ids, relation
 from db.clock import now
 from db.engine import Database
 from db.holding import append_event, append_events, checkpointed, progress, renew
-from db.literals import RUNNING
+from db.literals import RUNNING, still
 from db.moves import ATTEMPTS, JOBS, Move
 from db.records import CancelResult, Claim, Completion, Expired, Release
 from db.retention import delete_job as delete
@@ -247,7 +247,7 @@ def _held(dialect: str) -> Select[Any]:
     return (
         select(*_HELD_COLUMNS)
         .join(held, and_(JOBS.c.id == held.c.id, JOBS.c.fence == held.c.fence))
-        .where(JOBS.c.state == RUNNING)
+        .where(still(JOBS, RUNNING))
         .order_by(JOBS.c.id)
         .with_for_update(of=JOBS)
     )

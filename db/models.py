@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from db import audit, callers
 from db.clock import now
 from db.engine import Database
-from db.literals import RUNNING
+from db.literals import RUNNING, still
 from db.records import NewVersionRow, VersionFile
 from db.refusals import NotOwner, OtherKind, VersionExists
 from db.rows import AliasMoveRow, AliasRow, BlobRow, CallerRow, JobRow, ModelRow, ModelVersionRow, VersionFileRow
@@ -349,7 +349,7 @@ def _move(
 
 _RUNNING = (
     select(_JOBS.c.caller_id)
-    .where(_JOBS.c.id == bindparam("job"), _JOBS.c.fence == bindparam("fence"), _JOBS.c.state == RUNNING)
+    .where(_JOBS.c.id == bindparam("job"), _JOBS.c.fence == bindparam("fence"), still(_JOBS, RUNNING))
     .with_for_update()
 )
 _READY_OF_MODEL = and_(_VERSIONS.c.name == _MODELS.c.name, _VERSIONS.c.state == READY)

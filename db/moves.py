@@ -31,7 +31,7 @@ from sqlalchemy import (
 from db import tallies
 from db.batch import document, relation
 from db.clock import now
-from db.literals import QUEUED
+from db.literals import QUEUED, still
 from db.records import StoredArtifact
 from db.rows import ArtifactRow, AttemptRow, EventRow, JobRow, OutboxRow, ResultRow
 from db.text import clean, dumps
@@ -154,7 +154,7 @@ def claiming(dialect: str, narrowed: bool = False) -> Update:
         select(JOBS.c.id)
         .join(asked, JOBS.c.id == asked.c.id)
         .where(
-            JOBS.c.state == QUEUED,
+            still(JOBS, QUEUED),
             JOBS.c.pool == bindparam("of_pool", type_=Text),
             func.coalesce(JOBS.c.run_at, 0.0) <= now(),
             *([JOBS.c.queue.in_(bindparam("served", expanding=True))] if narrowed else []),
@@ -165,7 +165,7 @@ def claiming(dialect: str, narrowed: bool = False) -> Update:
     )
     return (
         update(JOBS)
-        .where(JOBS.c.id == ready.c.id, JOBS.c.state == QUEUED)
+        .where(JOBS.c.id == ready.c.id, still(JOBS, QUEUED))
         .values(
             state=State.RUNNING.value,
             fence=JOBS.c.fence + 1,

@@ -12,7 +12,7 @@ from sqlalchemy import Float, Integer, Table, Text, Update, and_, bindparam, cas
 from db.batch import ids, relation
 from db.clock import now, now_once
 from db.engine import Database
-from db.literals import QUEUED
+from db.literals import QUEUED, still
 from db.rows import JobRow
 from jobs.messages import Message
 
@@ -64,14 +64,14 @@ def _marking(dialect: str) -> Update:
     waiting = (
         select(_JOBS.c.id)
         .join(sent, _JOBS.c.id == sent.c.id)
-        .where(_JOBS.c.state == QUEUED)
+        .where(still(_JOBS, QUEUED))
         .order_by(_JOBS.c.id)
         .with_for_update(of=_JOBS)
         .cte("waiting")
     )
     return (
         update(_JOBS)
-        .where(_JOBS.c.id == waiting.c.id, _JOBS.c.state == QUEUED)
+        .where(_JOBS.c.id == waiting.c.id, still(_JOBS, QUEUED))
         .values(sent_at=now(), send_count=_JOBS.c.send_count + 1)
     )
 
@@ -91,7 +91,7 @@ _BY_ROW = (
     select(_HEAD.c.sent_at)
     .where(
         _HEAD.c.id == bindparam("head", type_=_JOBS.c.id.type),
-        _HEAD.c.state == QUEUED,
+        still(_HEAD, QUEUED),
         _HEAD.c.send_count == 1,
         _listed(_HEAD) == _PRIORITY,
     )
@@ -196,7 +196,7 @@ _OLDEST = (
 )
 _BOOSTING = (
     update(_JOBS)
-    .where(_JOBS.c.id.in_(_OLDEST), _JOBS.c.state == QUEUED)
+    .where(_JOBS.c.id.in_(_OLDEST), still(_JOBS, QUEUED))
     .values(boost=_JOBS.c.boost + 1, sent_at=now())
     .returning(*_COLUMNS)
 )

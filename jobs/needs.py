@@ -52,14 +52,19 @@ def all_queues() -> list[str]:
     return [ANY, "cpu", "gpu", *(f"gpu-{size}" for size in SIZES)]
 
 
-def own_queue(model: str) -> str:
-    """The queue of a model that workers are set apart for."""
-    return f"{_OWN}{model}"
+def own_queue(model: str, device: Device) -> str:
+    """The queue of a model that workers are set apart for, of those of its versions that need such a device."""
+    return f"{_OWN}{model}" if device == ANY else f"{_OWN}{model}@{device}"
+
+
+def own_served(model: str, device: str) -> list[str]:
+    """As `served`, of the queues of that model."""
+    return [own_queue(model, "cpu" if device == "cpu" else "gpu"), own_queue(model, ANY)]
 
 
 def model_of(queue: str) -> str | None:
     """The model whose own queue this is; None for a queue of several."""
-    return queue.removeprefix(_OWN) if queue.startswith(_OWN) else None
+    return queue.removeprefix(_OWN).partition("@")[0] if queue.startswith(_OWN) else None
 
 
 def declared(manifest: Mapping[str, Any]) -> tuple[Device | None, int | None]:

@@ -28,17 +28,15 @@ class Placing:
 
         self._lock = threading.Lock()
         self._looked_at = float("-inf")
-        self._apart: set[tuple[str, bool]] = set()
+        self._apart: set[str] = set()
 
     def queue(self, kind: Kind, model: str | None, version: int | None) -> str:
-        """That of its model, while live workers are set apart for it and the device of each will do; else the general
-        one: a worker on the wrong device would take from the model's queue, too."""
+        """That of its model, while a live worker is set apart for it on a device that will do; else the general one."""
         if model is not None and kind.pool == "inference":
             device, _ = self._needs(kind, model, version)
-            fits = {"any": {True, False}, "gpu": {True}, "cpu": {False}}[device]
-            found = {on_gpu for name, on_gpu in self._set_apart() if name == model}
-            if found and found <= fits:
-                return own_queue(model)
+            own = own_queue(model, device)
+            if own in self._served_apart():
+                return own
         return self.general(kind, model, version)
 
     def general(self, kind: Kind, model: str | None, version: int | None) -> str:
@@ -55,12 +53,12 @@ class Placing:
         except UnknownModel:
             return None, None  # deleted since it was pinned: its job fails, whichever queue it waits in
 
-    def _set_apart(self) -> set[tuple[str, bool]]:
-        """Models, each with whether the worker for it has a GPU."""
+    def _served_apart(self) -> set[str]:
+        """The queues of single models that a live worker serves."""
         with self._lock:
             if time.monotonic() - self._looked_at > REMEMBERED_S:
                 live = workers.live(self._db, self._worker_dead_s)
-                named = [(model_of(one), worker) for worker in live for one in workers.queues(worker)]
-                self._apart = {(model, worker.device != "cpu") for model, worker in named if model is not None}
+                served = {queue for worker in live for queue in workers.queues(worker)}
+                self._apart = {queue for queue in served if model_of(queue) is not None}
                 self._looked_at = time.monotonic()
             return self._apart

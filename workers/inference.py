@@ -23,7 +23,7 @@ from db.engine import Database
 from jobs.errors import DatabaseUnavailable
 from jobs.kinds import Kind
 from jobs.messages import Message
-from jobs.needs import own_queue, served
+from jobs.needs import own_served, served
 from jobs.predicting import Predictor
 from jobs.settings import Settings
 from models.registry import kinds
@@ -68,7 +68,8 @@ class InferenceWorker:
         self.place = Place(lambda job_id: self.taker.receive(job_id))
         self.flower = Flower(Teller(settings, self.node))
         self.limit = memory.limit(device, settings.device_memory)
-        self.queues = [own_queue(name) for name in settings.set_apart] or served(device, self.limit)
+        own = [queue for name in settings.set_apart for queue in own_served(name, device)]
+        self.queues = own or served(device, self.limit)
         self.line = Line(self._plant(worker_id))
         device_lock = threading.Lock()
 

@@ -154,6 +154,7 @@ def _round() -> Iterator[tuple[str, Callable[[Size], Any]]]:
     yield "list: caller of 60 %, deep", _list(caller=MANY, deep=True)
     yield "list: caller of 60 %, label of 500", _list(caller=MANY, labels="study")
     yield "list: caller of 60 %, kind of 1 in 1,000", _list(caller=MANY, kind="training")
+    yield "list: caller of 60 %, queued", _list(caller=MANY, states=(State.QUEUED,))
     yield "list: caller of 60 %, running", _list(caller=MANY, states=(State.RUNNING,))
     yield "list: caller with few jobs", _list(caller=FEW)
     yield "list: caller with few jobs, failed", _list(caller=FEW, states=(State.FAILED,))

@@ -78,7 +78,7 @@ def print_workers(found: Sequence[dict[str, Any]]) -> None:
         if held := (worker["memory"] or {}).get("models"):
             screen.entry(f"{worker['id']}: ", f"holds {', '.join(map(_resident, held))}")
         needs = [one.removeprefix(f"medjobs.{worker['pool']}.") for one in worker["queues"]]
-        if alone := [name for name in map(model_of, needs) if name is not None]:
+        if alone := list(dict.fromkeys(name for name in map(model_of, needs) if name is not None)):
             screen.entry(f"{worker['id']}: ", f"takes jobs of {', '.join(alone)} alone")
         if worker.get("last_exit"):
             ended = worker["last_exit"]
