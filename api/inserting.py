@@ -97,7 +97,10 @@ def _pinned(job: NewJob) -> set[str]:
 
 
 def _queue_full(full: QueueFull) -> Problem:
-    detail = f"{full.waiting} jobs are waiting already; send it again in {QUEUE_FULL_RETRY_S} seconds."
+    detail = (
+        f"{full.waiting} jobs are waiting of the {full.limit} that may (MEDJOBS_MAX_QUEUED); send it again in"
+        f" {QUEUE_FULL_RETRY_S} seconds, or fewer jobs at once."
+    )
     return Problem("queue-full", detail, headers={"Retry-After": str(QUEUE_FULL_RETRY_S)})
 
 

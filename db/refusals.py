@@ -8,11 +8,11 @@ class Refusal(Exception):
 
 
 class QueueFull(Refusal):
-    """More jobs wait than the installation accepts; `waiting` says how many."""
+    """More jobs would wait than the installation accepts: `waiting` do, and `limit` may."""
 
-    def __init__(self, waiting: int) -> None:
-        super().__init__(f"{waiting} jobs wait already; send again later.")
-        self.waiting = waiting
+    def __init__(self, waiting: int, limit: int) -> None:
+        super().__init__(f"{waiting} jobs wait of the {limit} that may.")
+        self.waiting, self.limit = waiting, limit
 
 
 class KeyReused(Refusal):

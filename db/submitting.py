@@ -214,7 +214,7 @@ class _Depth:
                 return
         waiting = db.query(lambda connection: connection.execute(_COUNTING).scalar_one())
         if waiting + more > limit:
-            raise QueueFull(waiting)
+            raise QueueFull(waiting, limit)
         with self._lock:
             self._waiting, self._counted_at = waiting + more, time.monotonic()
 

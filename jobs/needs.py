@@ -54,7 +54,7 @@ def all_queues() -> list[str]:
 
 def own_queue(model: str, device: Device) -> str:
     """The queue of a model that workers are set apart for, of those of its versions that need such a device."""
-    return f"{_OWN}{model}" if device == ANY else f"{_OWN}{model}@{device}"
+    return f"{_OWN}{model}" if device == ANY else f"{device}-{_OWN}{model}"
 
 
 def own_served(model: str, device: str) -> list[str]:
@@ -64,7 +64,8 @@ def own_served(model: str, device: str) -> list[str]:
 
 def model_of(queue: str) -> str | None:
     """The model whose own queue this is; None for a queue of several."""
-    return queue.removeprefix(_OWN).partition("@")[0] if queue.startswith(_OWN) else None
+    own = queue.removeprefix("cpu-").removeprefix("gpu-")
+    return own.removeprefix(_OWN) if own.startswith(_OWN) else None
 
 
 def declared(manifest: Mapping[str, Any]) -> tuple[Device | None, int | None]:

@@ -6,8 +6,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 LONGEST_S = 86_400.0
@@ -18,6 +19,21 @@ Long = Annotated[float, Field(gt=0, le=LONGEST_S, allow_inf_nan=False)]
 Pause = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
 Days = Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+
+
+def _broker(url: str) -> str:
+    """As kombu spells it: a unix socket is `redis+socket:///PATH?virtual_host=0` there, and `unix:///PATH?db=0` in
+    redis-py and everywhere else."""
+    parts = urlsplit(url)
+    socket = parts.scheme in ("unix", "redis+socket")
+    asked = dict(parse_qsl(parts.query))
+    number = asked.get("virtual_host", asked.get("db", "")) if socket else parts.path.strip("/")
+    if url and (parts.scheme not in ("redis", "rediss", "unix", "redis+socket") or not (number or "0").isdecimal()):
+        raise ValueError("use redis://HOST:PORT/0, rediss://HOST:PORT/0 (TLS) or unix:///PATH?db=0")
+    return f"redis+socket://{parts.path}?virtual_host={number or 0}" if parts.scheme == "unix" else url
+
+
+RedisUrl = Annotated[str, AfterValidator(_broker)]
 """Each guard has a limit in both directions: a variable may move it, and cannot switch it off."""
 
 _BELOW = (
@@ -40,7 +56,9 @@ class Settings(BaseModel):
 
     home: Path = Field(default=Path("~/.medjobs"), description="Folder of the embedded stack: database, files, logs.")
     database_url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite in `home`.")
-    redis_url: str = Field(default="", description="Redis URL; empty: a unix socket in `home`.")
+    redis_url: RedisUrl = Field(
+        default="", description="`redis://`, `rediss://` (TLS) or `unix:///PATH`; empty: a unix socket in `home`."
+    )
     storage_url: str = Field(default="", description="fsspec URL of the file storage; empty: a folder in `home`.")
 
     max_upload_bytes: Count = Field(default=2 << 30, description="Largest file accepted: a long CT series fits.")

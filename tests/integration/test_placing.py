@@ -45,9 +45,9 @@ def test_a_model_has_its_own_queue_while_a_worker_of_the_right_sort_is_set_apart
     set_apart(database, "c", "cpu", "anywhere", "on-gpu")
     assert {name: ask.queue(KIND, name, 1) for name in MANIFESTS} == {**general, "anywhere": "model-anywhere"}
     set_apart(database, "g", "cuda:0", "on-cpu", "on-gpu")
-    assert [ask.queue(KIND, name, 1) for name in ("on-gpu", "on-cpu")] == ["model-on-gpu@gpu", "cpu"]
+    assert [ask.queue(KIND, name, 1) for name in ("on-gpu", "on-cpu")] == ["gpu-model-on-gpu", "cpu"]
     workers.gone(database, "c")
-    assert ask.queue(KIND, "on-gpu", 1) == "model-on-gpu@gpu"
+    assert ask.queue(KIND, "on-gpu", 1) == "gpu-model-on-gpu"
     assert ask.queue(KIND, "anywhere", 1) == "any"
     assert ask.queue(KIND, None, None) == "any"
     assert ask.queue(replace(KIND, pool="long"), "anywhere", 1) == "any"

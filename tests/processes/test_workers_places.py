@@ -131,7 +131,7 @@ def test_a_worker_that_is_set_apart_for_a_model_takes_its_jobs_and_no_others(sta
     for_all, set_apart = on(stack, "cpu"), on(stack, "cuda:0")
     ran = {(view.kind, view.attempts[-1].worker) for view in stack.wait(ids) if view.state is State.SUCCEEDED}
     assert ran == {("toy-mean", for_all.id), ("toy-scale", set_apart.id)}
-    assert set_apart.facts["queues"] == ["model-toy-scale@gpu", "model-toy-scale"]
+    assert set_apart.facts["queues"] == ["gpu-model-toy-scale", "model-toy-scale"]
 
     def held(device: str) -> list[str]:
         return [one["kind"] for one in on(stack, device).memory.get("models", ())]

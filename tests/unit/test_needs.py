@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.needs import GIB, Device, all_queues, declared, queue_for, served
+from broker.queues import queue
+from jobs.needs import GIB, Device, all_queues, declared, model_of, own_served, queue_for, served
 
 CARDS = {
     "Tesla T4": (15360, ["gpu-16", "gpu-8", "gpu", "any"]),
@@ -70,3 +71,13 @@ def test_what_a_manifest_says_wrong_counts_as_not_said(
     manifest: dict[str, object], said: tuple[str | None, int | None]
 ) -> None:
     assert declared(manifest) == said
+
+
+@pytest.mark.parametrize("name", ["chest-pneumonia", "gpu-8", "cpu-model-x", "a.b_c"])
+@pytest.mark.parametrize("device", ["cpu", "cuda:0"])
+def test_the_queues_of_a_model_have_names_for_the_broker_and_tell_its_name(name: str, device: str) -> None:
+    own = own_served(name, device)
+    assert own == [f"{'cpu' if device == 'cpu' else 'gpu'}-model-{name}", f"model-{name}"]
+    assert {model_of(need) for need in own} == {name}
+    assert queue("inference", own[0]) == f"medjobs.inference.{own[0]}"
+    assert {model_of(need) for need in all_queues()} == {None}

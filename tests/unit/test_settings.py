@@ -133,3 +133,24 @@ def test_a_file_of_a_setting_that_cannot_be_read_is_refused_without_its_path(tmp
     assert said == "MEDJOBS_REDIS_URL: its file cannot be read: No such file or directory"
     (tmp_path / "binary").write_bytes(b"\xff\xfe\xff")
     assert refusal(REDIS_URL_FILE=str(tmp_path / "binary")).endswith("it is not text")
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("unix:///run/r.sock", "redis+socket:///run/r.sock?virtual_host=0"),
+        ("unix:///run/r.sock?db=3", "redis+socket:///run/r.sock?virtual_host=3"),
+        ("redis+socket:///run/r.sock?virtual_host=3", "redis+socket:///run/r.sock?virtual_host=3"),
+        ("rediss://:secret@host:6379/1", "rediss://:secret@host:6379/1"),
+    ],
+)
+def test_a_redis_is_named_as_redis_py_or_kombu_names_it(given: str, taken: str) -> None:
+    assert Settings.from_environment({"MEDJOBS_REDIS_URL": given}).redis_url == taken
+
+
+@pytest.mark.parametrize("given", ["localhost:6379", "amqp://:secret@host", "redis://:secret@host/jobs", "/run/r.sock"])
+def test_a_url_that_no_worker_could_use_is_refused_without_its_password(given: str) -> None:
+    said = refusal(REDIS_URL=given)
+    assert said.startswith("MEDJOBS_REDIS_URL: ")
+    assert "use redis://HOST:PORT/0" in said
+    assert "secret" not in said

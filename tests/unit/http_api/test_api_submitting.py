@@ -253,7 +253,7 @@ def test_given_a_full_queue_then_429_with_retry_after(stage: Stage) -> None:
     answer = submit(stage, {"kind": "picture", "inputs": [DATA]})
     body = problem(answer, 429, "queue-full")
     assert int(answer.headers["Retry-After"]) > 0
-    assert "2 jobs are waiting" in body["detail"]
+    assert "2 jobs are waiting of the 2 that may" in body["detail"]
     problem(stage.post("/v1/jobs:batch", json={"jobs": [{"kind": "picture", "inputs": [DATA]}]}), 429, "queue-full")
 
 
