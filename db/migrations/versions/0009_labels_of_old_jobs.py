@@ -8,7 +8,8 @@ down_revision = "0008"
 
 AT_ONCE = 20_000
 
-# Locked so, a job is claimed and ends as ever, but is not deleted between being read here and its labels being written.
+# Locked so, no job is deleted between being read here and its labels being written. Whoever claims or ends one of these
+# waits for the commit, some tenths of a second; all lock in the order of the ids.
 COPY = sa.text("""
 WITH batch AS MATERIALIZED (
     SELECT id, labels, created_at FROM jobs WHERE id > :after ORDER BY id LIMIT :most FOR KEY SHARE),
