@@ -19,6 +19,7 @@ Long = Annotated[float, Field(gt=0, le=LONGEST_S, allow_inf_nan=False)]
 Pause = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
 Days = Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+"""Each guard has a limit in both directions: a variable may move it, and cannot switch it off."""
 
 
 def _broker(url: str) -> str:
@@ -28,13 +29,13 @@ def _broker(url: str) -> str:
     socket = parts.scheme in ("unix", "redis+socket")
     asked = dict(parse_qsl(parts.query))
     number = asked.get("virtual_host", asked.get("db", "")) if socket else parts.path.strip("/")
-    if url and (parts.scheme not in ("redis", "rediss", "unix", "redis+socket") or not (number or "0").isdecimal()):
+    lost = parts.scheme == "unix" and (parts.netloc or asked.keys() - {"db"})  # kombu has no place for a password there
+    if url and (not (socket or parts.scheme in ("redis", "rediss")) or not (number or "0").isdecimal() or lost):
         raise ValueError("use redis://HOST:PORT/0, rediss://HOST:PORT/0 (TLS) or unix:///PATH?db=0")
     return f"redis+socket://{parts.path}?virtual_host={number or 0}" if parts.scheme == "unix" else url
 
 
 RedisUrl = Annotated[str, AfterValidator(_broker)]
-"""Each guard has a limit in both directions: a variable may move it, and cannot switch it off."""
 
 _BELOW = (
     ("renew_inference_s", 2, "lease_inference_s", "one renewal may come to nothing"),

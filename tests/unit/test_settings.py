@@ -148,7 +148,13 @@ def test_a_redis_is_named_as_redis_py_or_kombu_names_it(given: str, taken: str) 
     assert Settings.from_environment({"MEDJOBS_REDIS_URL": given}).redis_url == taken
 
 
-@pytest.mark.parametrize("given", ["localhost:6379", "amqp://:secret@host", "redis://:secret@host/jobs", "/run/r.sock"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        "localhost:6379", "amqp://:secret@host", "redis://:secret@host/jobs", "/run/r.sock", "unix://:secret@/run/r.sock",
+        "unix:///run/r.sock?password=secret",
+    ],
+)  # fmt: skip
 def test_a_url_that_no_worker_could_use_is_refused_without_its_password(given: str) -> None:
     said = refusal(REDIS_URL=given)
     assert said.startswith("MEDJOBS_REDIS_URL: ")
