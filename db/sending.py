@@ -176,7 +176,7 @@ _OLD = and_(
     _DUE,
     _JOBS.c.sent_at.is_not(None),
     _JOBS.c.priority + _JOBS.c.boost < 9,
-    _JOBS.c.created_at < now_once() - _AGE_S,  # true of all of them, and what an index can search
+    _JOBS.c.created_at < now_once() - _AGE_S,  # nothing waits for longer than it is there; an index can search it
     func.coalesce(_JOBS.c.run_at, _JOBS.c.created_at) < now_once() - _AGE_S * (_JOBS.c.boost + 1),
 )
 

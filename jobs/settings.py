@@ -22,16 +22,22 @@ Count = Annotated[int, Field(ge=1)]
 """Each guard has a limit in both directions: a variable may move it, and cannot switch it off."""
 
 
+_BROKERS = "use redis://HOST:PORT/0, rediss://HOST:PORT/0 (TLS) or unix:///PATH?db=0"
+
+
 def _broker(url: str) -> str:
     """As kombu spells it: a unix socket is `redis+socket:///PATH?virtual_host=0` there, and `unix:///PATH?db=0` in
     redis-py and everywhere else."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # whose text may quote the password
+        raise ValueError(_BROKERS) from None
     socket = parts.scheme in ("unix", "redis+socket")
     asked = dict(parse_qsl(parts.query))
     number = asked.get("virtual_host", asked.get("db", "")) if socket else parts.path.strip("/")
     lost = parts.scheme == "unix" and (parts.netloc or asked.keys() - {"db"})  # kombu has no place for a password there
     if url and (not (socket or parts.scheme in ("redis", "rediss")) or not (number or "0").isdecimal() or lost):
-        raise ValueError("use redis://HOST:PORT/0, rediss://HOST:PORT/0 (TLS) or unix:///PATH?db=0")
+        raise ValueError(_BROKERS)
     return f"redis+socket://{parts.path}?virtual_host={number or 0}" if parts.scheme == "unix" else url
 
 

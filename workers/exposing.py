@@ -56,7 +56,7 @@ def serve(bind: str, registry: CollectorRegistry, shared: Path | None = None) ->
         raise BadBind(f"metrics: {bind}: {error.strerror}; choose another port, or none") from None
 
 
-PREFIX, FRESH_S = "medjobs-metrics-", 60.0
+PREFIX, FRESH_S = "medjobs-counts-", 60.0
 """A folder younger than this may be one that is just being made."""
 
 

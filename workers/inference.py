@@ -69,7 +69,8 @@ class InferenceWorker:
         self.flower = Flower(Teller(settings, self.node))
         self.limit = memory.limit(device, settings.device_memory)
         own = [queue for name in settings.set_apart for queue in own_served(name, device)]
-        self.queues = own or served(device, self.limit)
+        self.fitting = served(device, self.limit)
+        self.queues = own or self.fitting
         self.line = Line(self._plant(worker_id))
         device_lock = threading.Lock()
 
@@ -217,6 +218,7 @@ class InferenceWorker:
             self.flower,
             self.bench,
             self.queues,
+            self.fitting,
             self.place.leave,
         )
 

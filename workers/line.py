@@ -62,7 +62,10 @@ class Plant:
     flower: Flower
     bench: Bench
     queues: Sequence[str]
-    """What this worker's device serves: nothing else is claimed, whatever message comes."""
+    """Nothing else is claimed, whatever message comes."""
+
+    fitting: Sequence[str]
+    """The general queues whose jobs fit this worker's device, be it set apart or not."""
 
     freed: Callable[[Sequence[str]], None]
     """Told of ids that no longer take a place."""
@@ -77,7 +80,7 @@ class Line:
     def __init__(self, plant: Plant) -> None:
         """Nothing held."""
         self.plant = plant
-        self.placement = Placement(plant.db, plant.settings, plant.queues)
+        self.placement = Placement(plant.db, plant.settings, plant.fitting)
         self.held: dict[str, Attempt] = {}
         self._left = threading.Condition()
         """Notified whenever attempts are forgotten."""

@@ -19,9 +19,9 @@ from workers.ending import Ending, back_to_queue, failed
 class Placement:
     """Decides for one worker."""
 
-    def __init__(self, db: Database, settings: Settings, queues: Sequence[str]) -> None:
-        """`queues`: those that this worker serves."""
-        self._db, self._settings, self._queues = db, settings, queues
+    def __init__(self, db: Database, settings: Settings, fitting: Sequence[str]) -> None:
+        """`fitting`: the general queues whose jobs fit this worker's device."""
+        self._db, self._settings, self._fitting = db, settings, fitting
 
     def short_of_memory(self, attempt: Attempt, error: JobError) -> Ending:
         """What models in use are in the way of comes again, uncharged. What is too large, or ran out of memory alone,
@@ -49,7 +49,7 @@ class Placement:
         need = error.facts.get("needed_bytes")
         least = SIZES.index(int(queue_for("gpu", need).removeprefix("gpu-"))) if need else 0
         classes = [f"gpu-{size}" for size in SIZES[least:]]
-        above = [name for name in classes if name not in self._queues]
+        above = [name for name in classes if name not in self._fitting]
         try:
             live = workers.live(self._db, self._settings.worker_dead_s) if above else []
         except DatabaseUnavailable:

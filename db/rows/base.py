@@ -30,4 +30,4 @@ SERIAL = BigInteger().with_variant(Integer(), "sqlite")
 """An automatic number; SQLite numbers only INTEGER primary keys."""
 
 LABELS = Json().with_variant(JSONB(), "postgresql")
-"""A flat object of strings that listings filter by."""
+"""A flat object of strings; listings by label read the copy in `job_labels`."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
+import threading
+from collections.abc import Iterator
 from random import Random
 
 import pytest
 from alembic import command
-from sqlalchemy import inspect, text
+from sqlalchemy import Connection, inspect, text
 
 from db import jobs, reading, retention, schema
 from db.engine import Database
@@ -102,3 +105,85 @@ def test_given_jobs_of_before_the_table_when_upgraded_then_they_are_found_by_lab
         with database.read() as connection:
             assert "ix_jobs_labels" not in {one["name"] for one in inspect(connection).get_indexes("jobs")}
         database.close()
+
+
+@pytest.fixture
+def half_way(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """PostgreSQL at the revision with the triggers, with five jobs of before them."""
+    server = request.getfixturevalue("postgres_server")
+    database = Database(server.url(server.fresh()))
+    with database.session() as connection:
+        command.upgrade(schema._config(connection), "0007")
+        connection.exec_driver_sql(OLD[0])
+        for name in "abcde":
+            labels = '{"patient": "MARKER", "gone": null}'
+            connection.exec_driver_sql(OLD[1].replace("'old'", f"'{name}'").replace('{"study": "\\u00dc"}', labels))
+        connection.commit()
+        command.upgrade(schema._config(connection), "0008")
+    yield database
+    database.close()
+
+
+def copy(connection: Connection, after: str = "", most: int = 2) -> str | None:
+    """A batch of the migration's."""
+    migration = importlib.import_module("db.migrations.versions.0009_labels_of_old_jobs")
+    last: str | None = connection.execute(migration.COPY, {"after": after, "most": most}).scalar_one()
+    return last
+
+
+def held(database: Database) -> set[tuple[str, str, str]]:
+    with database.read() as connection:
+        return {tuple(row) for row in connection.execute(text("SELECT job_id, key, value FROM job_labels"))}
+
+
+def upgraded(database: Database) -> threading.Thread:
+    """The rest of the migrations, by somebody with little patience for locks."""
+    url = database.url.render_as_string(hide_password=False)
+    impatient = f"{url}{'&' if '?' in url else '?'}options=-c%20lock_timeout%3D200ms"
+    thread = threading.Thread(target=lambda: schema.upgrade(impatient))
+    thread.start()
+    return thread
+
+
+def test_given_a_copy_that_was_cut_off_when_upgraded_again_then_each_label_is_there_once_and_none_that_went(
+    half_way: Database,
+) -> None:
+    with half_way.write() as connection:
+        assert copy(connection, most=3) == "c"
+    with half_way.write() as connection:
+        connection.exec_driver_sql("DELETE FROM jobs WHERE id = 'a'")
+        connection.exec_driver_sql("UPDATE jobs SET labels = '{}' WHERE id IN ('b', 'd')")
+    upgraded(half_way).join(60)
+    assert held(half_way) == {(name, "patient", "MARKER") for name in "ce"}
+
+
+def test_given_a_label_that_is_being_struck_out_when_copied_then_it_is_gone_from_both(half_way: Database) -> None:
+    ended = threading.Event()
+
+    def work() -> None:
+        with half_way.write() as connection:
+            copy(connection)
+        ended.set()
+
+    with half_way.write() as operator:
+        operator.exec_driver_sql("UPDATE jobs SET labels = '{}' WHERE id = 'a'")
+        thread = threading.Thread(target=work)
+        thread.start()
+        assert not ended.wait(0.5)
+    thread.join(60)
+    assert held(half_way) == {("b", "patient", "MARKER")}
+
+
+def test_given_a_backup_that_reads_when_the_old_index_is_dropped_then_that_waits_for_it(half_way: Database) -> None:
+    with half_way.session() as backup:
+        backup.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+        backup.execute(text("SELECT count(*) FROM jobs"))
+        thread = upgraded(half_way)
+        thread.join(1.5)
+        assert thread.is_alive()
+        backup.rollback()
+    thread.join(60)
+    url = half_way.url.render_as_string(hide_password=False)
+    assert schema.current(url) == schema.newest()
+    with half_way.read() as connection:
+        assert "ix_jobs_labels" not in {one["name"] for one in inspect(connection).get_indexes("jobs")}

@@ -21,7 +21,9 @@ MOST_READ = 1_000
 ADD = """
 INSERT INTO jobs (id, caller_id, kind, pool, state, priority, inputs, params, labels, seed, timeout_s, created_at,
     sent_at, started_at, finished_at, attempt, fence)
-  SELECT '{state}-' || n, {caller}, 'diagnosis', 'inference', '{state}', 5, '[]', '{{}}', '{{}}', 0, 60, n, n,
+  SELECT '{state}-' || n, {caller}, 'diagnosis', 'inference', '{state}', 5, '[]', '{{}}', jsonb_build_object(
+      'site', substr('ABCD', 1 + mod(n, 4), 1), 'study', CASE WHEN mod(n, 5000) = 7 THEN 'rare' ELSE 'other' END),
+    0, 60, n, n,
     {ended}, {ended}, {attempt}, {attempt} FROM generate_series(1, {count}) AS n"""
 
 
@@ -45,15 +47,16 @@ def burst(request: pytest.FixtureRequest) -> Iterator[Database]:
 
 
 def rows_read(database: Database, call: Callable[[], Any]) -> int:
-    """Rows of `jobs` that a call reads, by PostgreSQL's own count."""
+    """Rows of `jobs` and of its labels that a call reads, by PostgreSQL's own count."""
 
     def so_far() -> int:
         with database.read() as connection:
             connection.execute(text("SELECT pg_stat_force_next_flush()"))  # of this session, when it is idle
         with database.read() as connection:
-            counted = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'jobs'"
+            of = "WHERE relname IN ('jobs', 'job_labels')"
+            counted = f"SELECT sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_user_tables {of}"
             table = connection.execute(text(counted)).scalar_one()
-            entries = "SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'jobs'"
+            entries = f"SELECT sum(idx_tup_read) FROM pg_stat_user_indexes {of}"
             return int(table) + int(connection.execute(text(entries)).scalar_one())
 
     before = so_far()
@@ -92,7 +95,10 @@ def test_given_old_statistics_when_many_wait_then_what_is_found_by_id_reads_no_o
         reading.Filters(states=(State.QUEUED, State.RUNNING)),
         reading.Filters(kind="diagnosis"),
         reading.Filters(kind="prediction"),
-        reading.Filters(labels={"study": "A"}),
+        reading.Filters(labels={"site": "A"}),
+        reading.Filters(labels={"study": "rare"}),
+        reading.Filters(labels={"study": "rare", "site": "D"}),
+        reading.Filters(labels={"site": "A"}, states=(State.SUCCEEDED,)),
     ],
     ids=str,
 )

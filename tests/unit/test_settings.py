@@ -152,7 +152,7 @@ def test_a_redis_is_named_as_redis_py_or_kombu_names_it(given: str, taken: str) 
     "given",
     [
         "localhost:6379", "amqp://:secret@host", "redis://:secret@host/jobs", "/run/r.sock", "unix://:secret@/run/r.sock",
-        "unix:///run/r.sock?password=secret",
+        "unix:///run/r.sock?password=secret", "redis://:secret\u2100@host/0", "redis://:secret[@host/0",
     ],
 )  # fmt: skip
 def test_a_url_that_no_worker_could_use_is_refused_without_its_password(given: str) -> None:

@@ -13,7 +13,8 @@ down_revision = "0007"
 LABELS_OF = {"postgresql": "jsonb_each_text", "sqlite": "json_each"}
 ADD = """
 INSERT INTO job_labels (job_id, key, value, created_at)
-SELECT NEW.id, label.key, label.value, NEW.created_at FROM {labels_of}(NEW.labels) AS label;"""
+SELECT NEW.id, label.key, label.value, NEW.created_at
+FROM {labels_of}(NEW.labels) AS label WHERE label.value IS NOT NULL;"""
 REMOVE = "DELETE FROM job_labels WHERE job_id = OLD.id;"
 ON = {"INSERT": ADD, "UPDATE OF labels, created_at": REMOVE + ADD}
 
