@@ -61,7 +61,7 @@ class ListQuery(BaseModel):
     kind: str | None = Field(default=None, max_length=100)
     model: str | None = Field(default=None, max_length=200, description="`name` or `name@version`.")
     labels: dict[LabelName, LabelValue] = Field(
-        default={}, max_length=8, description="`label.NAME=VALUE`: jobs with this label; any number of names."
+        default={}, max_length=8, description="`label.NAME=VALUE`: jobs with this label; up to eight names."
     )
     created_after: Moment | None = Field(default=None, description="RFC 3339 time.")
     cursor: str | None = Field(default=None, max_length=500, description="`next` of the page before.")

@@ -164,7 +164,7 @@ def change_queue(
     )
     moving = (
         update(_JOBS)
-        .where(_JOBS.c.id.in_(some.limit(limit).with_for_update(skip_locked=True)), _IN)
+        .where(_JOBS.c.id.in_(some.limit(limit).with_for_update(skip_locked=True)), still(_JOBS, QUEUED))
         .values(queue=new, sent_at=None)
     )
     asked = {"of_pool": pool, "old": old}
