@@ -16,6 +16,11 @@ KEEPING = "finished_at IS NOT NULL AND inputs_deleted_at IS NULL AND inputs LIKE
 or its database does not see that the index serves it."""
 
 
+def _of_some(which: str, name: str, *columns: str) -> Index:
+    """An index of the jobs of which that is true."""
+    return Index(name, *columns, sqlite_where=text(which), postgresql_where=text(which))
+
+
 class JobRow(Row):
     """One job. Only db/jobs.py writes `state`, always by an UPDATE that names the state and fence it expects.
 
@@ -86,47 +91,23 @@ class JobRow(Row):
         CheckConstraint("(state = 'failed') = (error IS NOT NULL)", "only_failed_has_error"),
         Index("ix_jobs_newest", "created_at", "id"),
         Index("ix_jobs_newest_of_caller", "caller_id", "created_at", "id"),
-        Index(
-            "ix_jobs_waiting",
-            "pool",
-            "sent_at",
-            sqlite_where=text("state = 'queued'"),
-            postgresql_where=text("state = 'queued'"),
-        ),
-        Index(
-            "ix_jobs_held",
-            "worker_id",
-            sqlite_where=text("state = 'running'"),
-            postgresql_where=text("state = 'running'"),
-        ),
+        _of_some("state = 'queued'", "ix_jobs_waiting", "pool", "sent_at"),
+        _of_some("state = 'running'", "ix_jobs_held", "worker_id"),
         Index("ix_jobs_finished", "finished_at"),
         Index("ix_jobs_newest_of_state", "state", "created_at", "id"),
         Index("ix_jobs_newest_of_kind", "kind", "created_at", "id"),
         # A caller may have none among the failures of all, and a model few jobs among those of its kind.
-        Index(
+        _of_some(
+            "state IN ('failed', 'cancelled')",
             "ix_jobs_newest_failed_of_caller",
             "caller_id",
             "state",
             "created_at",
             "id",
-            sqlite_where=text("state IN ('failed', 'cancelled')"),
-            postgresql_where=text("state IN ('failed', 'cancelled')"),
         ),
-        Index(
-            "ix_jobs_newest_of_model",
-            "model_name",
-            "created_at",
-            "id",
-            sqlite_where=text("model_name IS NOT NULL"),
-            postgresql_where=text("model_name IS NOT NULL"),
-        ),
+        _of_some("model_name IS NOT NULL", "ix_jobs_newest_of_model", "model_name", "created_at", "id"),
         # Is a data set in use? Few jobs name any.
-        Index(
-            "ix_jobs_pinned",
-            "state",
-            sqlite_where=text("pins IS NOT NULL"),
-            postgresql_where=text("pins IS NOT NULL"),
-        ),
+        _of_some("pins IS NOT NULL", "ix_jobs_pinned", "state"),
         # What the keeper looks through each minute: ended, and files among the inputs that were not given up yet.
-        Index("ix_jobs_keeping", "finished_at", sqlite_where=text(KEEPING), postgresql_where=text(KEEPING)),
+        _of_some(KEEPING, "ix_jobs_keeping", "finished_at"),
     )

@@ -31,6 +31,11 @@ def pages(database: Database, filters: reading.Filters) -> list[JobView]:
     return seen
 
 
+def held(database: Database) -> set[tuple[str, str, str]]:
+    with database.read() as connection:
+        return {tuple(row) for row in connection.execute(text("SELECT job_id, key, value FROM job_labels"))}
+
+
 @pytest.fixture
 def borne(database: Database) -> dict[str, dict[str, str]]:
     """Labels by the id of a job: 200 jobs, some of them created at the same moment, every third cancelled."""
@@ -73,8 +78,7 @@ def test_given_jobs_that_are_deleted_or_whose_labels_change_then_no_label_of_bef
     assert retention.delete_job(database, gone, None).deleted
     with database.write() as connection:
         connection.execute(text('UPDATE jobs SET labels = \'{"site": "B"}\' WHERE id = :id'), {"id": changed})
-        held = {tuple(row) for row in connection.execute(text("SELECT job_id, key, value FROM job_labels"))}
-    assert held == {(kept, "patient", "MARKER"), (kept, "site", "A"), (changed, "site", "B")}
+    assert held(database) == {(kept, "patient", "MARKER"), (kept, "site", "A"), (changed, "site", "B")}
     assert [view.id for view in pages(database, reading.Filters(labels={"site": "B"}))] == [changed]
 
 
@@ -129,11 +133,6 @@ def copy(connection: Connection, after: str = "", most: int = 2) -> str | None:
     migration = importlib.import_module("db.migrations.versions.0009_labels_of_old_jobs")
     last: str | None = connection.execute(migration.COPY, {"after": after, "most": most}).scalar_one()
     return last
-
-
-def held(database: Database) -> set[tuple[str, str, str]]:
-    with database.read() as connection:
-        return {tuple(row) for row in connection.execute(text("SELECT job_id, key, value FROM job_labels"))}
 
 
 def upgraded(database: Database) -> threading.Thread:
