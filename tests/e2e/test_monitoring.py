@@ -14,9 +14,10 @@ import pytest
 
 from db import schema
 from db.callers import create_token
+from medjobs.stack.ports import free_port
 from tests.conftest import absent
 from tests.services.api_server import ApiServer
-from tests.services.prometheus import NoPrometheus, Prometheus, free_port, tool
+from tests.services.prometheus import NoPrometheus, Prometheus, tool
 from tests.services.redis import NoRedis, RedisServer
 from tests.services.workers import Stack
 

@@ -38,12 +38,11 @@ def client(redis_server: RedisServer) -> Iterator[redis.Redis]:
 
 def sent_by_kombu(app: Celery, message: Message, sent_at: float) -> None:
     task = app.amqp.as_task_v2(message.id, f"medjobs.{message.kind}", args=(message.id,), ignore_result=True)
-    with app.amqp.producer_pool.acquire(block=True) as producer:
+    with app.connection_for_write() as connection:
         app.amqp.send_task_message(
-            producer, f"medjobs.{message.kind}", task, queue=queue(message.pool), priority=9 - message.priority,
-            headers={"sent_at": sent_at}, retry=False,
+            app.amqp.Producer(connection), f"medjobs.{message.kind}", task, queue=queue(message.pool),
+            priority=9 - message.priority, headers={"sent_at": sent_at}, retry=False,
         )  # fmt: skip
-    app.pool.force_close_all()
 
 
 def unpacked(raw: bytes) -> dict[str, Any]:

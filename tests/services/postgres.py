@@ -6,7 +6,6 @@ import itertools
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -14,6 +13,8 @@ from pathlib import Path
 
 import psycopg
 from psycopg import sql
+
+from medjobs.stack.ports import free_port
 
 
 class NoPostgres(Exception):
@@ -74,7 +75,7 @@ class Postgres:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._numbers = itertools.count(1)
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
+        self.port = free_port()
         if self._user is not None:
             os.chown(self.folder, self._user.pw_uid, self._user.pw_gid)
         if not (self.folder / "data" / "PG_VERSION").exists():
@@ -203,9 +204,3 @@ class Postgres:
         """Stop the server and delete its data."""
         self.halt(immediately=True)
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

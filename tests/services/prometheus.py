@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Mapping
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
+from medjobs.stack.ports import free_port
 
 
 class NoPrometheus(Exception):
@@ -24,13 +25,6 @@ def tool(name: str) -> str:
     if found is None:
         raise NoPrometheus(f"{name} is not installed; Debian's package is `prometheus`")
     return found
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 class Prometheus:

@@ -10,6 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from medjobs.stack.ports import free_port
+
 
 class NoRedis(Exception):
     """No Redis can be started here; the text says why."""
@@ -35,7 +37,7 @@ class RedisServer:
         self._program = find_server()
         self._options = options
         self.folder = Path(tempfile.mkdtemp(prefix="medjobs-redis-"))
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
@@ -100,9 +102,3 @@ class RedisServer:
             self._process.send_signal(number)
             self._process.wait(timeout=20)
             self._process = None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

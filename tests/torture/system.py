@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +24,7 @@ from db import schema
 from db.callers import create_token
 from db.engine import Database
 from jobs.settings import Settings
+from medjobs.stack.ports import free_port
 from tests.services.postgres import Postgres
 from tests.services.redis import RedisServer
 
@@ -107,7 +107,7 @@ class System:
         )
         if self.postgres is not None:
             self.postgres.add_role(LONG_ROLE)
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = self._environment(settings)
         self.settings = Settings.from_environment(self.environment)
@@ -301,9 +301,3 @@ def kill(processes: Sequence[psutil.Process], number: signal.Signals = signal.SI
         except psutil.Error:
             continue
     return sent
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

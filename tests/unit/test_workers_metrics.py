@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from db import tallies, workers
 from db.engine import Database
-from tests.services.prometheus import free_port
+from medjobs.stack.ports import free_port
 from workers import exposing
 from workers.exposing import BadBind, Shared
 from workers.metrics import Batches
