@@ -17,7 +17,7 @@ RUN apt-get update \
 FROM base AS requirements
 COPY pyproject.toml /
 RUN python -c "import tomllib; p = tomllib.load(open('/pyproject.toml', 'rb'))['project']; \
-o = p['optional-dependencies']; print(*p['dependencies'], *o['postgres'], *o['s3'], *o['train'], sep='\n')" \
+o = p['optional-dependencies']; print(*p['dependencies'], *o['postgres'], *o['s3'], *o['train'], *o['gpu'], sep='\n')" \
     > /requirements.txt
 
 FROM base AS packages

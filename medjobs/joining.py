@@ -141,7 +141,8 @@ def check_storage(settings: Settings, database: Database) -> str:
     if not there:
         raise Trouble(
             f"{settings.storage} is not the storage of this installation: it lacks the files of its models.",
-            "Mount the same folder as the API's host, or set MEDJOBS_STORAGE_URL to the same bucket.",
+            "Mount the same folder as the API's host, or set MEDJOBS_STORAGE_URL to the same bucket. Files that"
+            " are to move to a new storage are copied there first: `medjobs storage copy OLD NEW`.",
         )
     return settings.storage
 

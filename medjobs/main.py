@@ -32,6 +32,7 @@ COMMANDS = {
     "keeper": ("medjobs.commands.services:keeper", "Start a keeper in the foreground."),
     "flower": ("medjobs.commands.services:flower", "Start Flower in the foreground."),
     "db": ("medjobs.commands.services:db", "Upgrade the database."),
+    "storage": ("medjobs.commands.storage:storage", "Copy all files into another storage."),
     "token": ("medjobs.commands.tokens:token", "Create, list and revoke access tokens."),
 }
 """Command -> where it lives, and the line that stands in `--help`, in the order of a first day with medjobs."""

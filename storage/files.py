@@ -32,6 +32,14 @@ class Room(NamedTuple):
     free: int
 
 
+def place(url: str, cache: Path | None = None) -> Disk | Remote:
+    """Where the files of `url` lie; a local folder is made where it is missing. Arguments as of `Storage`."""
+    parts = urlsplit(url)
+    if parts.scheme in ("", "file"):
+        return prepared(Path(unquote(parts.path)))
+    return (S3 if parts.scheme in ("s3", "s3a") else Remote)(url, cache)
+
+
 class Storage:
     """Bytes by content hash, artifacts by job and fence. Safe to share between threads.
 
@@ -43,14 +51,7 @@ class Storage:
 
         `cache` is a local folder for copies of what lies in the latter; without it, one that ends with the process.
         """
-        parts = urlsplit(url)
-        self._place: Disk | Remote
-        if parts.scheme in ("", "file"):
-            self._place = prepared(Path(unquote(parts.path)))
-        elif parts.scheme in ("s3", "s3a"):
-            self._place = S3(url, cache)
-        else:
-            self._place = Remote(url, cache)
+        self._place = place(url, cache)
 
     def room(self) -> Room | None:
         """How full a local storage's disk is; None for an object store, which has no end."""
@@ -178,4 +179,4 @@ class Storage:
         return self._place.clean()
 
 
-__all__ = ["BadName", "Storage", "Stored", "TooLarge"]
+__all__ = ["BadName", "Storage", "Stored", "TooLarge", "place"]

@@ -26,6 +26,12 @@ def blob(digest: str) -> str:
     return f"{BLOBS}/{value[:2]}/{value[2:]}"
 
 
+def is_blob(path: str) -> bool:
+    """Whether `blob` gives such a path for some bytes."""
+    parts = path.split("/")
+    return len(parts) == 3 and parts[0] == BLOBS and DIGEST.fullmatch(f"sha256:{parts[1]}{parts[2]}") is not None
+
+
 def job(job_id: str) -> str:
     """`jobs/<job>`."""
     return f"{JOBS}/{_part(job_id)}"

@@ -57,7 +57,7 @@ def main() -> int:
 
 def _watch(given: argparse.Namespace, trees: Trees) -> int:
     found = services(ROOT / "docker-compose.yml", set(given.profiles.split(",")))
-    ours = [one for one in found if one.raw.get("build") or one.image in ENTRYPOINTS]
+    ours = [one for one in found if one.ours or one.image in ENTRYPOINTS]
     scene = Scene(trees.work, ROOT, trees.others(), (given.built, _parsed(os.environ["IMAGE_CONFIG"])))
     scene.connect(ours)
     watch = Watch(scene, ours)

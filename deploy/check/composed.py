@@ -35,6 +35,11 @@ class Service:
         return str(self.raw["image"]).rpartition(":")[0]
 
     @property
+    def ours(self) -> bool:
+        """Whether it runs from the image that this repository builds."""
+        return self.image == "medjobs"
+
+    @property
     def test(self) -> list[str]:
         """The healthcheck's command."""
         kind, *words = self.raw["healthcheck"]["test"]

@@ -72,7 +72,7 @@ class Scene:
 
     def start(self, service: Service) -> Running:
         """The container of a service: its image's configuration under that of the compose file."""
-        ours = service.image not in ENTRYPOINTS
+        ours = service.ours
         raw, tree = service.raw, self._tree if ours else self.others
         entrypoint = raw.get("entrypoint") or (self._config["Entrypoint"] if ours else ENTRYPOINTS[service.image])
         image = dict(pair.split("=", 1) for pair in self._config["Env"]) if ours else {"PATH": PATH}

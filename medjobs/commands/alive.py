@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -24,7 +23,8 @@ KEEPER_S = 60.0
 @click.command()
 @click.argument("part", type=click.Choice(["api", "worker", "keeper", "flower"]))
 @click.option("--address", help="HOST:PORT of api or flower, where it is not the usual one.")
-def alive(part: str, address: str | None) -> None:
+@click.option("--pool", type=click.Choice(["inference", "long"]), help="Of workers, only those of this pool.")
+def alive(part: str, address: str | None, pool: str | None) -> None:
     """Exit with 0 where a part of this host does its work, else with 1: made for healthchecks.
 
     api: /readyz says yes. worker: one of this host's processes has a fresh heartbeat in the database. keeper: it has
@@ -37,8 +37,10 @@ def alive(part: str, address: str | None) -> None:
         _answers(f"http://{address or '127.0.0.1:8000'}/readyz", 200)
     elif part == "flower":
         _answers(f"http://{address or '127.0.0.1:5555'}/", 401)
+    elif part == "worker":
+        _worker(settings, pool)
     else:
-        LOOKS[part](settings)
+        _keeper(settings)
     click.echo(f"{part} is alive.")
 
 
@@ -53,7 +55,7 @@ def _answers(url: str, expected: int) -> None:
         raise Trouble(f"{url} answers {status}, not {expected}.", "Look at its log.")
 
 
-def _worker(settings: Settings) -> None:
+def _worker(settings: Settings, pool: str | None) -> None:
     from sqlalchemy.exc import SQLAlchemyError
 
     from db import workers
@@ -67,8 +69,9 @@ def _worker(settings: Settings) -> None:
         raise Trouble(f"The database does not answer ({type(error).__name__}).", "Run `medjobs doctor`.") from None
     finally:
         database.close()
-    if not any(worker.host == socket.gethostname() for worker in found):
-        raise Trouble(f"No worker of {socket.gethostname()} has a fresh heartbeat.", "Look at its log.")
+    if not any(worker.host == socket.gethostname() and pool in (None, worker.pool) for worker in found):
+        which = f"{pool} worker" if pool else "worker"
+        raise Trouble(f"No {which} of {socket.gethostname()} has a fresh heartbeat.", "Look at its log.")
 
 
 def _keeper(settings: Settings) -> None:
@@ -80,7 +83,3 @@ def _keeper(settings: Settings) -> None:
         raise Trouble(f"No keeper has ended a turn on {settings.home}.", "Look at its log.") from None
     if age > KEEPER_S:
         raise Trouble(f"The keeper ended its last turn {age:.0f} s ago.", "Look at its log and at the database.")
-
-
-LOOKS: dict[str, Callable[[Settings], None]] = {"worker": _worker, "keeper": _keeper}
-"""The parts that have no address."""

@@ -44,6 +44,10 @@ def test_a_worker_is_alive_by_a_heartbeat_of_this_host(home: Path, sqlite_url: s
     assert ask("worker").exit_code == 1
     register(sqlite_url, socket.gethostname())
     assert ask("worker").exit_code == 0
+    assert ask("worker", "--pool", "inference").exit_code == 0
+    told = ask("worker", "--pool", "long")
+    assert told.exit_code == 1
+    assert f"No long worker of {socket.gethostname()}" in told.output
 
 
 def test_a_worker_without_its_database_is_not_alive(

@@ -29,10 +29,11 @@ GIVEN = {
 """The variables that compose.*.yml ask for."""
 
 COMPLETE = ("docker-compose.yml", "compose.gpu.yml", "compose.host.yml")
-FILES = (*COMPLETE, "compose.share.yml")
+FILES = (*COMPLETE, "compose.share.yml", "deploy/worker.yml")
 SERVICES = [(file, name, raw) for file in COMPLETE for name, raw in read(ROOT / file, GIVEN)["services"].items()]
 NAMED = [f"{file}:{name}" for file, name, _ in SERVICES]
 WHOLE = read(ROOT / "docker-compose.yml", {})
+OURS = ("medjobs:local", "medjobs:gpu")
 
 each_service = pytest.mark.parametrize(("file", "name", "raw"), SERVICES, ids=NAMED)
 
@@ -84,7 +85,7 @@ def test_a_container_can_write_only_where_it_must_and_gains_no_rights(file: str,
 def test_a_container_runs_as_a_user_of_its_own(file: str, name: str, raw: Any) -> None:
     if name != "minio":  # root without a capability: its image knows no other user that owns a new volume
         assert not raw["user"].startswith(("0", "root"))
-    if "build" in raw:
+    if raw["image"] in OURS:
         (made,) = re.findall(r"useradd --uid (\d+)", (ROOT / "Dockerfile").read_text())
         assert raw["user"] == f"{made}:{made}"
 
@@ -92,7 +93,12 @@ def test_a_container_runs_as_a_user_of_its_own(file: str, name: str, raw: Any) -
 @each_service
 def test_a_container_has_limits_and_its_log_ends(file: str, name: str, raw: Any) -> None:
     limits = raw["deploy"]["resources"]["limits"]
-    assert float(limits["cpus"]) > 0
+    # No host has less than two cores, and a limit above those that there are is refused. Workers take what is idle.
+    if raw.get("command", [""])[0] == "worker":
+        assert limits["cpus"] == "0"
+        assert file != "docker-compose.yml" or raw["cpu_shares"] < 1024
+    else:
+        assert 0 < float(limits["cpus"]) <= 2
     assert re.fullmatch(r"\d+[mg]", limits["memory"])
     assert limits["pids"] > 0
     assert set(raw["logging"]["options"]) == {"max-size", "max-file"}
@@ -112,12 +118,12 @@ def test_a_container_has_a_healthcheck_or_ends_by_itself(file: str, name: str, r
 @each_service
 def test_the_commands_and_healthchecks_of_ours_can_be_typed(file: str, name: str, raw: Any) -> None:
     typed = []
-    if "build" in raw and "entrypoint" not in raw:
+    if raw["image"] in OURS and "entrypoint" not in raw:
         typed.append(raw["command"])
     test = raw.get("healthcheck", {}).get("test", ["CMD", ""])
     if test[1] == "medjobs":
         typed.append(test[2:])
-    assert typed or "build" not in raw
+    assert typed or raw["image"] not in OURS
     for words in typed:
         parse(list(words))
 
@@ -131,7 +137,22 @@ def test_a_worker_has_time_to_drain(file: str, name: str, raw: Any) -> None:
 @each_service
 def test_images_and_their_versions_are_named(file: str, name: str, raw: Any) -> None:
     _, _, tag = raw["image"].partition(":")
-    assert tag in ("local", "gpu") if "build" in raw else re.search(r"\d+\.\d+|\d+-|\d{4}-", tag)
+    assert raw["image"] in OURS or re.search(r"\d+\.\d+|\d+-|\d{4}-", tag)
+
+
+@pytest.mark.parametrize("file", COMPLETE)
+def test_an_image_is_built_once(file: str) -> None:
+    """Two services that build the same tag build it side by side, and the second finds that it is there already."""
+    built = [(raw["image"], "build" in raw) for of, _, raw in SERVICES if of == file and raw["image"] in OURS]
+    assert sorted(image for image, builds in built if builds) == sorted({image for image, _ in built})
+
+
+def test_gpus_can_be_divided_between_inference_and_training() -> None:
+    given = {**GIVEN, "GPU_DEVICES": "0", "GPU_LONG_DEVICES": "1,2"}
+    for file in ("docker-compose.yml", "compose.gpu.yml"):
+        found = read(ROOT / file, given)["services"]
+        asked = {name: raw["command"][-1] for name, raw in found.items() if name.startswith("worker-gpu")}
+        assert asked == {"worker-gpu": "0", "worker-gpu-long": "1,2"}
 
 
 def test_no_secret_stands_in_an_environment() -> None:
