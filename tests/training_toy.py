@@ -45,6 +45,9 @@ class ToyRecipe(Recipe):
     pause_s: float = 0.0
     """Added to each step: a network of a known speed."""
 
+    short_at: int = 0
+    """The batch in whose backward pass memory runs out on rank 1, where more than four examples come at once."""
+
 
 class Other(Recipe):
     """A second recipe."""
@@ -68,8 +71,16 @@ def cases(count: int = 150, seed: int = 0) -> ImageSet:
     )  # fmt: skip
 
 
+def no_room(gradient: Tensor) -> None:
+    """Called in a backward pass."""
+    raise torch.OutOfMemoryError("no room")
+
+
 class ToyTask(Task):
     """Dropout, batch normalisation, noise on every batch, an average, clipping and a falling learning rate."""
+
+    calls = 0
+    """Of `loss`."""
 
     def __init__(self, data: ImageSet, recipe: ToyRecipe) -> None:
         self.recipe = recipe
@@ -93,7 +104,11 @@ class ToyTask(Task):
             import time
 
             time.sleep(self.recipe.pause_s)
-        return nn.functional.cross_entropy(network(batch[0]).float(), batch[1])
+        scores = network(batch[0]).float()
+        self.calls += 1
+        if self.calls == self.recipe.short_at and len(scores) > 4 and torch.distributed.get_rank() == 1:
+            scores.register_hook(no_room)
+        return nn.functional.cross_entropy(scores, batch[1])
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.AdamW(network.parameters(), lr=0.02, weight_decay=0.01)

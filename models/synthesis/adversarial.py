@@ -43,7 +43,6 @@ class GanTask(Task):
         self.batch_size = self.recipe.batch
         # The average moves after every step, and only every other one changes the generator.
         self.ema = self.recipe.ema**0.5
-        self.in_turns = True
         self.monitor = MONITOR
 
     @property

@@ -41,7 +41,6 @@ class PatientGanTask(Task):
         self.batch_size = self.recipe.batch
         # The average moves after every step, and only every other one changes the generator.
         self.ema = self.recipe.ema**0.5
-        self.in_turns = True
 
     @property
     def sizes(self) -> Sizes:

@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from models.training.randomness import derived, generator, order
 from models.training.task import Task
 
 Found = TypeVar("Found")
-
-
-class _Loss(nn.Module):
-    """The task's loss as a module's forward pass, which is where DistributedDataParallel looks for gradients."""
-
-    def __init__(self, task: Task, network: nn.Module) -> None:
-        super().__init__()
-        self.task, self.network = task, network
-
-    def forward(self, batch: Any, step: int) -> Tensor:
-        """The mean loss over the batch of a step."""
-        return self.task.loss_of(step)(self.network, batch)
 
 
 class Stepper:
@@ -57,13 +44,10 @@ class Stepper:
             task.precision
         ]
         self._epoch: tuple[int, Tensor] | None = None
-        loss = _Loss(task, self.network)
-        # Running statistics stay those of each rank; rank 0's are the ones that are kept.
-        self._module: nn.Module = (
-            loss
-            if world == 1
-            else DistributedDataParallel(loss, forward_sync_buffers=False, find_unused_parameters=task.in_turns)
-        )
+        if world > 1:
+            # From here on running statistics are those of each rank; rank 0's are the ones that are kept.
+            for tensor in self.network.state_dict().values():
+                dist.broadcast(tensor, 0)
         self.network.train()
 
     def shape(self) -> tuple[Any, ...]:
@@ -127,7 +111,8 @@ class Stepper:
         while True:
             self.optimizer.zero_grad(set_to_none=True)
             try:
-                return self._accumulate(number, torch.split(index, self.micro), weight, len(index))
+                loss = self._accumulate(number, torch.split(index, self.micro), weight, len(index))
+                break
             except torch.OutOfMemoryError:
                 if self.micro <= 1:
                     raise
@@ -135,27 +120,44 @@ class Stepper:
                 self.say(f"{self.label}: out of memory; {self.micro} examples at once from here on, same batch")
             if self._kind == "cuda":
                 torch.cuda.empty_cache()
+        if self.world > 1:
+            self._share_gradients()
+        return loss
+
+    @torch.no_grad()
+    def _share_gradients(self) -> None:
+        """Every rank has the mean of all ranks' gradients.
+
+        After the backward pass, and not during it as by DistributedDataParallel: memory may run out in the middle of it
+        on one rank alone, which then starts it again while the others wait here.
+        """
+        parameters = [one for one in self.network.parameters() if one.requires_grad]
+        reached = torch.tensor([one.grad is not None for one in parameters], dtype=torch.int32, device=self.device)
+        dist.all_reduce(reached, dist.ReduceOp.MAX)
+        used = [one for one, anywhere in zip(parameters, reached.tolist(), strict=True) if anywhere]
+        for one in used:
+            one.grad = torch.zeros_like(one) if one.grad is None else one.grad
+        gradients = [one.grad for one in used if one.grad is not None]
+        mean = torch.cat([one.reshape(-1) for one in gradients])
+        dist.all_reduce(mean)
+        mean /= self.world
+        for one, part in zip(gradients, mean.split([one.numel() for one in gradients]), strict=True):
+            one.copy_(part.view_as(one))
 
     def _accumulate(self, number: int, portions: tuple[Tensor, ...], weight: float, count: int) -> Tensor:
         """`weight` times the mean loss over `count` examples, and its gradients, from the portions they come in."""
         torch.manual_seed(derived(self.seed, self.label, "step", number, self.rank))
         random = generator(self.seed, self.label, "batch", number, self.rank)
         total = torch.zeros((), device=self.device)
-        for place, portion in enumerate(portions):
+        loss_of = self.task.loss_of(number)
+        for portion in portions:
             batch = moved(self.task.batch(portion, random), self.device)
-            with self._alone(place < len(portions) - 1):
-                with torch.autocast(self._kind, self._half, enabled=self._half is not None):
-                    loss = self._module(batch, number)
-                weighted = loss.float() * (weight * len(portion) / count)
-                self.scaler.scale(weighted).backward()
+            with torch.autocast(self._kind, self._half, enabled=self._half is not None):
+                loss = loss_of(self.network, batch)
+            weighted = loss.float() * (weight * len(portion) / count)
+            self.scaler.scale(weighted).backward()
             total += weighted.detach()
         return total
-
-    def _alone(self, further: bool) -> AbstractContextManager[Any]:
-        """Ranks average their gradients once per step: with its last portion."""
-        if further and isinstance(self._module, DistributedDataParallel):
-            return self._module.no_sync()
-        return nullcontext()
 
     def _share(self, number: int) -> tuple[Tensor, float]:
         """This rank's examples of the batch, and the weight by which the ranks' mean becomes the batch's.

@@ -41,9 +41,6 @@ class Task(ABC):
     patience: int | None = None
     """With `monitor`: epochs without a better figure after which training ends early."""
 
-    in_turns: bool = False
-    """Whether a step's loss may leave parameters out; see `loss_of`."""
-
     @abstractmethod
     def build(self) -> nn.Module:
         """The untrained network on the CPU, drawn from torch's seeded generator."""
@@ -59,8 +56,7 @@ class Task(ABC):
     def loss_of(self, step: int) -> Callable[[nn.Module, Any], Tensor]:
         """The loss of a step (from 0); `loss` unless a task's parts are trained in turn, as those of a GAN.
 
-        A parameter that a turn's loss does not reach has no gradient then, and the optimizer leaves it as it is. Set
-        `in_turns` where that is so.
+        A parameter that a turn's loss does not reach has no gradient then, and the optimizer leaves it as it is.
         """
         return self.loss
 

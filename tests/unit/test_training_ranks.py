@@ -73,6 +73,16 @@ def test_two_ranks_learn_what_one_process_learns(tmp_path: Path, whole: tuple[Fi
     torch.testing.assert_close(losses(work), whole[1], rtol=1e-3, atol=1e-5)
 
 
+def test_a_rank_whose_memory_runs_out_in_its_backward_pass_starts_that_again_alone(
+    tmp_path: Path, whole: tuple[Finished, torch.Tensor]
+) -> None:
+    """Given rank 1 without room for its 15 examples once, then it adds up smaller portions and the losses are the same
+    but for rounding."""
+    work = job(tmp_path, devices=2, overrides={**PLAIN, "short_at": 8})
+    assert run(work).items[0]["plan"]["devices"] == 2
+    torch.testing.assert_close(losses(work), whole[1], rtol=1e-3, atol=1e-5)
+
+
 def test_a_stopped_training_leaves_no_rank_behind_and_goes_on(
     tmp_path: Path, whole: tuple[Finished, torch.Tensor]
 ) -> None:
