@@ -259,6 +259,13 @@ class OutOfMemory(RetryableError):
     title = "Out of memory"
 
 
+class DeviceLost(RetryableError):
+    """The device failed, or is not there; the job is tried again, and the worker's process is started anew."""
+
+    code = "device-lost"
+    title = "Device lost"
+
+
 def every_error() -> Iterator[type[JobError]]:
     """Each class of the tree, parents first."""
     waiting: list[type[JobError]] = [JobError]

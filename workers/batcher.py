@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jobs.errors import JobError, OutOfMemory
+from jobs.errors import DeviceLost, JobError, OutOfMemory
 from jobs.predicting import Predictor
 from workers.attempt import Unit
 from workers.bench import Activity, Bench
@@ -40,8 +40,12 @@ Done = Callable[[Sequence[Unit], Sequence[Any | JobError], float], None]
 class Batcher:
     """The queue in front of one model, and the thread that empties it."""
 
-    def __init__(self, predictor: Predictor, bench: Bench, device: threading.Lock, delay_s: float, done: Done) -> None:
-        """`device` is held during a predict: one model at a time has the device."""
+    def __init__(
+        self, predictor: Predictor, bench: Bench, device: threading.Lock, delay_s: float, done: Done,
+        lost: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
+        """`device` is held during a predict: one model at a time has the device. `lost` is called where a predict finds
+        that the device cannot be used any more."""
         self.activity = Activity()
         self.coming = 0
         """Items admitted and not yet decoded; changed under the bench's lock."""
@@ -60,6 +64,7 @@ class Batcher:
         self._device = device
         self._delay_s = delay_s
         self._done = done
+        self._lost = lost
         self._waiting: deque[Unit] = deque()
         self._arrived = threading.Condition(bench.lock)
         self._closed = False
@@ -143,7 +148,10 @@ class Batcher:
                     self.peak = max(self.peak, self.gauge.grown(before))
                 return outputs
         except Exception as error:
-            return as_job_error(error, "predict")
+            coded = as_job_error(error, "predict")
+        if isinstance(coded, DeviceLost):
+            self._lost()
+        return coded
 
     def _shrink(self, units: Sequence[Unit], most: int) -> None:
         """Memory ran out: smaller batches from now on, and each job says so in its result."""

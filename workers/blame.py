@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Sequence
 
-from jobs.errors import JobError, OutOfMemory, StorageUnavailable
+from jobs.errors import DeviceLost, JobError, ModelUnusable, OutOfMemory, StorageUnavailable
 
 log = logging.getLogger("medjobs.workers")
 
-_SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "cublas_status_alloc_failed")
+_MEMORY = (
+    "out of memory", "can't allocate memory", "not enough memory", "cublas_status_alloc_failed",
+    "cublas_status_not_initialized", "cudnn_status_alloc_failed", "unable to find a valid cudnn algorithm",
+    "unable to find an engine to execute",
+)  # fmt: skip
+"""CUDA's libraries have no word of their own for a workspace or a handle that found no room."""
+
+_LOST = ("cuda error:", "no cuda gpus are available", "cuda driver error", "uncorrectable ecc error")
+"""After an error in a kernel every later call of the process fails, whatever it is about."""
 
 
 def as_job_error(error: BaseException, phase: str) -> JobError:
-    """Our errors as they are, but for their frames; memory and disk by their own codes; anything else is
+    """Our errors as they are, but for their frames; memory, device and disk by their own codes; anything else is
     `internal-error`, and logged."""
-    if isinstance(error, JobError):
-        return error.kept()
     if out_of_memory(error):
         return OutOfMemory()
+    if device_lost(error):
+        log.error("the device failed in %s: %s", phase, where(error))
+        return DeviceLost()
+    if isinstance(error, JobError):
+        return error.kept()
     if isinstance(error, OSError) and error.errno is not None and not isinstance(error, FileNotFoundError):
         return StorageUnavailable()
     log.error("%s in %s: %s", type(error).__name__, phase, where(error))
@@ -28,10 +40,26 @@ def as_job_error(error: BaseException, phase: str) -> JobError:
 def out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out: Python's own error, torch's, or what CUDA's libraries and torch's allocator on the
     processor raise as a RuntimeError, known by its text alone."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
+    error = _first(error)
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or _said(error, _MEMORY)
+
+
+def device_lost(error: BaseException) -> bool:
+    """Whether the GPU cannot be used by this process any more, or never could; not where it was full."""
+    error = _first(error)
+    return not out_of_memory(error) and (type(error).__name__ == "AcceleratorError" or _said(error, _LOST))
+
+
+def _first(error: BaseException) -> BaseException:
+    """What made a loader say that a model cannot be used."""
+    while isinstance(error, ModelUnusable) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _said(error: BaseException, signs: Sequence[str]) -> bool:
     said = str(error).lower() if isinstance(error, RuntimeError) else ""
-    return any(sign in said for sign in _SIGNS)
+    return any(sign in said for sign in signs)
 
 
 def where(error: BaseException) -> str:

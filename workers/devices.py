@@ -37,7 +37,12 @@ def expand(asked: str) -> list[str]:
     """
     if asked.strip().lower() == "auto":
         return _visible() or [CPU]
-    return [device for device, count in _named(asked).items() for _ in range(count)]
+    found, allowed = _named(asked), os.environ.get("CUDA_VISIBLE_DEVICES")
+    numbers = [int(device.removeprefix("cuda:")) for device in found if device.startswith("cuda:")]
+    if allowed is not None and numbers and max(numbers) >= len(_listed(allowed)):
+        counted = f"--devices counts from 0 the GPUs that CUDA_VISIBLE_DEVICES names ({allowed!r})"
+        raise ValueError(f"{counted}; there is no number {max(numbers)}.")
+    return [device for device, count in found.items() for _ in range(count)]
 
 
 def _named(asked: str) -> dict[str, int]:
@@ -94,10 +99,12 @@ def _listed(allowed: str) -> list[str]:
 
 
 def grouped(devices: list[str]) -> list[str]:
-    """The devices of each long worker: one holds all GPUs, for a training that shares its batches among them; those of
-    the processor hold nothing that could be shared."""
-    gpus = [device for device in devices if device != CPU]
-    return [",".join(gpus)] * bool(gpus) + [CPU] * (len(devices) - len(gpus))
+    """The devices of each long worker: one holds all whole GPUs, for a training that shares its batches among them.
+    MIG slices cannot be shared, nor used beside a whole GPU: a process of CUDA sees one slice and nothing else (MIG
+    User Guide, "CUDA Device Enumeration"). Those of the processor hold nothing that could be shared."""
+    alone = [device for device in devices if device == CPU or device.startswith("MIG-")]
+    whole = [device for device in devices if device not in alone]
+    return [",".join(whole)] * bool(whole) + alone
 
 
 def environment(devices: str, base: Mapping[str, str]) -> dict[str, str]:

@@ -38,7 +38,7 @@ from workers.flower import Flower
 from workers.hands import Hands
 from workers.line import Line, Plant
 from workers.loading import Models
-from workers.place import history
+from workers.place import EXIT_DEVICE, history
 from workers.receiving import KindTask, Place, answer_revoke, connected
 from workers.room import Room
 from workers.starting import register_shipped
@@ -75,14 +75,15 @@ class InferenceWorker:
         device_lock = threading.Lock()
 
         def batcher(predictor: Predictor) -> Batcher:
-            return Batcher(predictor, self.bench, device_lock, settings.batch_delay_ms / 1000, self.line.predicted)
+            delay_s = settings.batch_delay_ms / 1000
+            return Batcher(predictor, self.bench, device_lock, delay_s, self.line.predicted, self._device_lost)
 
         storage = self.line.plant.storage
         registry = Registry(self.db, storage, settings.home / "cache" / "models")
         self.models = Models(
             self.kinds, registry, inside(device)[0], batcher, self.line.model_ready,
             room=Room(memory.Gauge(inside(device)[0]), self.limit), cpu_fallback=settings.cpu_fallback,
-            only=settings.set_apart,
+            only=settings.set_apart, lost=self._device_missing,
         )  # fmt: skip
         self.line.models = self.models
         self.line.endings = self.endings = Endings(self.db, settings, self.flower, self._freed)
@@ -129,7 +130,7 @@ class InferenceWorker:
         log.info("worker %s takes jobs", self.worker.id)
         self.controller.start()
         self._close()
-        return 0
+        return 0 if self._draining.is_set() else 1  # Celery returns from what it cannot go on after, too
 
     def drain(self) -> None:
         """Stop taking, finish what is held within `drain_s`, hand back the rest. Asked twice: hand back now."""
@@ -169,6 +170,18 @@ class InferenceWorker:
                 log.warning("the database is away; the keeper sends %d messages again", len(ids))
                 return
             self.dispatcher.send([Message(view.id, view.kind, view.pool, view.priority, view.queue) for view in views])
+
+    def _device_missing(self) -> None:
+        """A load found no device to load to: not the fault of any job that is held here."""
+        try:
+            jobs.abandon_worker(self.db, self.worker.id, charge=False)
+        finally:
+            self._device_lost()
+
+    def _device_lost(self) -> None:
+        """Each further call would fail like this one: the process ends as by a crash, and its supervisor starts another
+        one. One of the jobs that are held may be the cause, so each is charged a crash, and soon runs alone."""
+        os._exit(EXIT_DEVICE)
 
     def _close(self) -> None:
         self.endings.close(10)

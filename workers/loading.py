@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from jobs.errors import JobError, ModelTooLarge, ModelUnusable, OutOfMemory
+from jobs.errors import DeviceLost, JobError, ModelTooLarge, ModelUnusable, OutOfMemory
 from jobs.kinds import Kind, resolve
 from jobs.needs import ANY, declared
 from jobs.predicting import Predictor
@@ -84,14 +84,17 @@ class Models:
         room: Room | None = None,
         cpu_fallback: bool = False,
         only: Sequence[str] = (),
+        lost: Callable[[], None] = lambda: None,
     ) -> None:
         """`batcher` makes the queue in front of a predictor; `ready` is told when an attempt's model is there; `room`
-        is that of the device (None: without a bound); `only`: models that the worker is set apart for."""
+        is that of the device (None: without a bound); `only`: models that the worker is set apart for; `lost` is called
+        where a load finds that the device cannot be used."""
+        self._lost = lost
         self.room = room or Room(Gauge(device), None)
         self._cpu_fallback = cpu_fallback
         self._only = only
-        self._sizes: dict[Pinned, int] = {}
-        """What models took that were loaded before."""
+        self._sizes: dict[Pinned, tuple[int, int]] = {}
+        """What models were seen to take that were loaded before: at the load, and in all."""
 
         self._admissions: dict[Pinned, int] = {}
         """What the loads under way were given room for; a model is loaded by one thread at a time."""
@@ -217,6 +220,8 @@ class Models:
         except Exception as error:
             coded = as_job_error(error, "load")
             log.error("%s cannot be loaded: %s", name_of(pinned), coded.code)
+            if isinstance(coded, DeviceLost):
+                self._lost()
             known = coded.retryable or isinstance(coded, ModelUnusable | ModelTooLarge)
             return coded if known else ModelUnusable()
 
@@ -226,7 +231,9 @@ class Models:
         if pinned.model is not None and pinned.version is not None:
             used = Used.of(self._registry, pinned.model, pinned.version)
         said = declared(used.version.manifest)[1] if used else None
-        need = max(said or kind.memory_bytes or 0, self._sizes.get(pinned, 0))
+        weights, seen = self._sizes.get(pinned, (0, 0))
+        # What was seen is in part what ran beside it, and it did run: it makes others give way, and refuses nothing.
+        need = max(said or kind.memory_bytes or 0, min(seen, self.room.limit or seen))
         try:
             ticket = self.room.admit(need, self._taken, self._let_go)
         finally:
@@ -237,7 +244,7 @@ class Models:
         grown = max(0, self.room.gauge.taken() - before)
         loaded = Loaded(pinned, used, predictor, self._batcher(predictor), predictor.provenance())
         loaded.declared = said or kind.memory_bytes or 0
-        loaded.weights = grown if self.room.alone(ticket) else self._sizes.get(pinned, 0)
+        loaded.weights = grown if self.room.alone(ticket) else weights
         self._equip(loaded, kind)
         return loaded
 
@@ -303,7 +310,7 @@ class Models:
         return True
 
     def _close(self, loaded: Loaded) -> None:
-        self._sizes[loaded.pinned] = loaded.takes
+        self._sizes[loaded.pinned] = loaded.weights, loaded.takes
         log.info("%s gives way", name_of(loaded.pinned))
         loaded.batcher.close()
         loaded.batcher.join()

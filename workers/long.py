@@ -93,7 +93,7 @@ class LongWorker:
         self._alive.unlink(missing_ok=True)
         self.db.close()
         log.info("worker %s has stopped", self.worker.id)
-        return 0
+        return 0 if self._draining.is_set() else 1  # Celery returns from what it cannot go on after, too
 
     def drain(self) -> None:
         """Take no more; let the running job reach a checkpoint within `drain_s`, then end it. Asked twice: at once."""

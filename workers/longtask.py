@@ -93,11 +93,11 @@ def _admitted(bound: Bound) -> bool:
     if free is None or free >= wanted:
         return True
     message = f"waits for room on the GPU: {free >> 20} MiB are free, MEDJOBS_TRAINING_MEMORY asks for {wanted >> 20}"
-    jobs.append_event(bound.db, claim.id, claim.fence, "log", {"message": message})
+    persist(bound, lambda: jobs.append_event(bound.db, claim.id, claim.fence, "log", {"message": message}))
     error = OutOfMemory("The GPU has no room for a training now; the job is tried again by itself.")
     delay = bound.settings.admission_s
     back = Release(claim.id, claim.fence, Outcome.RETRIED, delay, error.as_dict(), charge=False)
-    jobs.release(bound.db, [back])
+    persist(bound, lambda: jobs.release(bound.db, [back]))
     return False
 
 

@@ -75,8 +75,10 @@ class Gauge:
 
     def taken(self) -> int:
         """Bytes now."""
+        if self._device == CPU:
+            return int(self._process.memory_info().rss)
         cuda = self._cuda()
-        return int(cuda.memory_allocated(self._device)) if cuda else int(self._process.memory_info().rss)
+        return int(cuda.memory_allocated(self._device)) if cuda else 0
 
     def start(self) -> int:
         """Bytes now; from here on the peak is counted."""
@@ -103,6 +105,8 @@ class Gauge:
                 trim(0)
 
     def _cuda(self) -> Any:
-        """torch.cuda, where this process is on a GPU and torch is there and sees it."""
-        torch = sys.modules.get("torch") if self._device != CPU else None
-        return torch.cuda if torch is not None and torch.cuda.is_available() else None
+        """torch.cuda, where this process is on a GPU and has used it. While another thread still imports torch, the
+        module is there and half of what it holds is not."""
+        cuda = getattr(sys.modules.get("torch"), "cuda", None) if self._device != CPU else None
+        used = getattr(cuda, "is_initialized", None)
+        return cuda if used is not None and used() else None

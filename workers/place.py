@@ -25,6 +25,9 @@ HISTORY = "MEDJOBS_PLACE"
 EXIT_STUCK = 75
 """The process ended itself because a thread was stuck, after handing its jobs back (EX_TEMPFAIL)."""
 
+EXIT_DEVICE = 76
+"""The process ended itself because its GPU failed."""
+
 WAIT_S = 2.0
 """A database that is away holds up no other place for longer."""
 
@@ -35,6 +38,8 @@ def words(status: int) -> str:
     """Why a process ended, from its exit status as `subprocess` gives it: negative for a signal."""
     if status == EXIT_STUCK:
         return "ended itself: a decode, a predict or a load did not end"
+    if status == EXIT_DEVICE:
+        return "ended itself: its device failed, or is not there (nvidia-smi and the kernel's log say more)"
     if status >= 0:
         return f"exited with status {status}"
     try:

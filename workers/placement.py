@@ -54,7 +54,10 @@ class Placement:
             live = workers.live(self._db, self._settings.worker_dead_s) if above else []
         except DatabaseUnavailable:
             return None
-        served = {name for one in live if one.pool == "inference" for name in workers.queues(one)}
+        staying = [
+            one for one in live if one.pool == "inference" and one.control != "drain" and one.state != "draining"
+        ]
+        served = {name for one in staying for name in workers.queues(one)}
         return next((name for name in above if name in served), None)
 
 

@@ -16,7 +16,6 @@ from db.engine import Database
 from db.reading import previews, running_fences
 from jobs import logs
 from jobs.messages import Message
-from jobs.needs import model_of
 from jobs.settings import Settings
 from jobs.states import FINAL, State
 from models.registry import kinds
@@ -56,7 +55,7 @@ class Sweeps:
         self._settings = settings
         self._placing = Placing(db, Registry(db, storage, settings.home / "cache" / "models"), settings.worker_dead_s)
         self._absent: dict[str, float] = {}
-        """Queues of models that nobody was set apart for at the last look, and since when (monotonic)."""
+        """Queues that nobody served at the last look, and since when (monotonic)."""
 
         self._folders: list[str] = []
         """Folders of the storage that the sweep over them has still to look at."""
@@ -109,10 +108,11 @@ class Sweeps:
         self._send_all(jobs.boost(self._db, self._settings.age_boost_s))
 
     def leave_absent(self) -> None:
-        """Jobs in the queue of a model whose own workers are gone wait in the general one from now on."""
+        """Jobs in a queue whose workers are gone, be they those of their model or larger devices that the jobs were
+        handed on to, wait from now on where their model's jobs wait."""
         found = [one.queue for one in unserved(self._db, self._settings.worker_dead_s) if one.pool == "inference"]
         now = time.monotonic()
-        self._absent = {queue: self._absent.get(queue, now) for queue in found if model_of(queue) is not None}
+        self._absent = {queue: self._absent.get(queue, now) for queue in found}
         for queue in [queue for queue, since in self._absent.items() if now - since >= ABSENT_S]:
             moved = sum(self._leave(queue, version) for version in jobs.versions_in(self._db, "inference", queue))
             if moved:
@@ -122,9 +122,8 @@ class Sweeps:
         kind, name, number = version
         if kind not in kinds():
             return 0  # of another release, whose keeper knows where it may go
-        return jobs.change_queue(
-            self._db, "inference", queue, version, self._placing.general(kinds()[kind], name, number)
-        )
+        general = self._placing.general(kinds()[kind], name, number)
+        return 0 if general == queue else jobs.change_queue(self._db, "inference", queue, version, general)
 
     def forget_inputs(self) -> None:
         """Inputs of jobs that ended long ago."""

@@ -64,6 +64,8 @@ class OwnNetwork:
         try:
             with torch.no_grad():
                 self.network(self.normalised(self._blank(count)).to(self.device))
+        except (torch.OutOfMemoryError, MemoryError):
+            raise
         except Exception:
             return False
         return True

@@ -138,11 +138,12 @@ class Stepper:
         for one in used:
             one.grad = torch.zeros_like(one) if one.grad is None else one.grad
         gradients = [one.grad for one in used if one.grad is not None]
-        mean = torch.cat([one.reshape(-1) for one in gradients])
+        mean = torch.cat([gradient.reshape(-1) for gradient in gradients])
         dist.all_reduce(mean)
         mean /= self.world
-        for one, part in zip(gradients, mean.split([one.numel() for one in gradients]), strict=True):
-            one.copy_(part.view_as(one))
+        parts = torch.split(mean, [gradient.numel() for gradient in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
 
     def _accumulate(self, number: int, portions: tuple[Tensor, ...], weight: float, count: int) -> Tensor:
         """`weight` times the mean loss over `count` examples, and its gradients, from the portions they come in."""
@@ -155,7 +156,7 @@ class Stepper:
             with torch.autocast(self._kind, self._half, enabled=self._half is not None):
                 loss = loss_of(self.network, batch)
             weighted = loss.float() * (weight * len(portion) / count)
-            self.scaler.scale(weighted).backward()
+            torch.autograd.backward(self.scaler.scale(weighted))
             total += weighted.detach()
         return total
 

@@ -92,18 +92,20 @@ def test_a_zombie_cannot_commit(stack: Stack) -> None:
     assert stack.storage.read_artifact(job_id, after.fence, "mean-0.txt")
 
 
+@pytest.mark.parametrize("poison", [b"KILLER", b"FAULTY"])
 def test_a_poisonous_job_is_found_out_and_its_neighbours_succeed(
-    tmp_path: Path, sqlite_url: str, redis_server: RedisServer
+    poison: bytes, tmp_path: Path, sqlite_url: str, redis_server: RedisServer
 ) -> None:
-    """Given an input that kills the process, then it is failed after three dead workers and the others succeed."""
+    """Given an input that kills the process, or leaves the GPU useless to it, then it is failed after three workers
+    that it ended, and the others succeed."""
     stack = Stack(tmp_path, sqlite_url, redis_server.url)
     try:
         stack.supervised()
         stack.keeper()
         good = stack.files([b"good %d" % i for i in range(10)], params={"sleep_s": 0.3})
-        (poison,) = stack.files([b"KILLER"])
+        (killer,) = stack.files([poison])
         more = stack.files([b"more %d" % i for i in range(10)])
-        (job, *others) = stack.wait([poison, *good, *more], 120)
+        (job, *others) = stack.wait([killer, *good, *more], 120)
         assert job.state == "failed"
         assert job.error is not None
         assert job.error["code"] == "worker-crashed"

@@ -264,17 +264,19 @@ def test_the_keeper_outlives_redis_and_comes_back(stack: Stack, redis_server: Re
 def test_jobs_of_a_model_whose_own_workers_are_gone_wait_for_all_workers(
     stack: Stack, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Given a job in a model's own queue, then it stays while a worker is set apart for it, and a while after that."""
-    own = workers.Worker("own", "h", 1, "inference", "cpu", {"queues": ["model-toy-scale"]})
+    """Given a job in a model's own queue, then it stays while a worker is set apart for it, and a while after that; so
+    does one that was handed on to a larger device, while such a worker lives."""
+    own = workers.Worker("own", "h", 1, "inference", "cpu", {"queues": ["model-toy-scale", "gpu-24"]})
     workers.register(stack.db, own)
     version = {"model_name": "toy-scale", "model_version": 1, "queue": "model-toy-scale"}
     (job,) = stack.submit(data(stack, kind="diagnosis", **version))
     (unknown,) = stack.submit(data(stack, kind="of-a-later-release", **version))
+    (handed,) = stack.submit(data(stack, kind="diagnosis", queue="gpu-24"))
     keeper = sweeps(stack)
     monkeypatch.setattr("workers.sweeps.ABSENT_S", 0.0)
     monkeypatch.setattr("workers.sweeps.FRESH_S", 0.0)
     keeper.leave_absent()
-    assert stack.view(job).queue == "model-toy-scale"
+    assert (stack.view(job).queue, stack.view(handed).queue) == ("model-toy-scale", "gpu-24")
     workers.gone(stack.db, "own")
     monkeypatch.setattr("workers.sweeps.ABSENT_S", 60.0)
     keeper.leave_absent()
@@ -282,5 +284,6 @@ def test_jobs_of_a_model_whose_own_workers_are_gone_wait_for_all_workers(
     monkeypatch.setattr("workers.sweeps.ABSENT_S", 0.0)
     keeper.leave_absent()
     assert (stack.view(job).queue, stack.view(unknown).queue) == ("any", "model-toy-scale")
+    assert stack.view(handed).queue == "any"
     keeper.send_unsent()
     assert job in waiting(client)

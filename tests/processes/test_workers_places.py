@@ -11,7 +11,9 @@ from typing import Any
 
 import psutil
 import pytest
+import redis
 
+from broker.queues import redis_lists
 from db import depths, workers
 from db.workers import Worker
 from jobs.kinds import Kind, Params
@@ -114,6 +116,18 @@ def test_a_worker_that_was_killed_is_followed_by_one_that_says_so(stack: Stack) 
 
     stack.until(lambda: bool(again()))
     assert again()[0].facts["last_exit"]["reason"].startswith("killed by SIGKILL (9)")
+
+
+def test_a_worker_that_celery_ends_is_followed_by_another(stack: Stack, redis_server: RedisServer) -> None:
+    """Given what is no message in the queue, at which Celery's worker returns as if it had been told to stop, then the
+    place has a worker again, and a job is done."""
+    supervisor = stack.supervised()
+    stack.wait(stack.files([b"first"]))
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.lpush(redis_lists("inference")[0], b"{not a message")
+    stack.until(lambda: "exited with status 1" in supervisor.text())
+    (done,) = stack.wait(stack.files([b"second"]))
+    assert done.state is State.SUCCEEDED
 
 
 def test_a_worker_that_is_set_apart_for_a_model_takes_its_jobs_and_no_others(stack: Stack) -> None:

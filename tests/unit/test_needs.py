@@ -12,6 +12,7 @@ CARDS = {
     "A10": (23028, ["gpu-24", "gpu-16", "gpu-8", "gpu", "any"]),
     "A100 40 GB": (40960, ["gpu-24", "gpu-16", "gpu-8", "gpu", "any"]),
     "H100 80 GB": (81559, ["gpu-80", "gpu-48", "gpu-24", "gpu-16", "gpu-8", "gpu", "any"]),
+    "H200": (143771, ["gpu-141", "gpu-80", "gpu-48", "gpu-24", "gpu-16", "gpu-8", "gpu", "any"]),
     "MIG 1g.5gb": (4864, ["gpu", "any"]),
 }
 """MiB as nvidia-smi tells them."""
@@ -36,7 +37,8 @@ def test_a_gpu_whose_size_is_not_known_gets_no_job_of_a_size() -> None:
     ("device", "gigabytes", "queue"),
     [
         ("any", None, "any"), ("any", 60, "any"), ("cpu", 60, "cpu"), ("gpu", None, "gpu"), ("gpu", 7, "gpu-8"),
-        ("gpu", 7.5, "gpu-16"), ("gpu", 14.3, "gpu-16"), ("gpu", 60, "gpu-80"), ("gpu", 500, "gpu-80"),
+        ("gpu", 7.5, "gpu-16"), ("gpu", 14.3, "gpu-16"), ("gpu", 60, "gpu-80"), ("gpu", 100, "gpu-141"),
+        ("gpu", 500, "gpu-141"),
     ],
 )  # fmt: skip
 def test_a_job_waits_in_the_smallest_class_that_holds_its_model(
@@ -55,7 +57,7 @@ def test_no_device_that_serves_a_class_is_smaller_than_what_waits_there() -> Non
 
 
 def test_every_queue_has_a_device_that_serves_it() -> None:
-    assert {*served("cpu", None), *served("cuda:0", 80 * GIB)} == set(all_queues())
+    assert {*served("cpu", None), *served("cuda:0", 141 * GIB)} == set(all_queues())
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ LINES = """\
 0, GPU-1f2e3d4c-0000-1111-2222-333344445555, 142987
 1, GPU-aaaaaaaa-0000-1111-2222-333344445555, 1843
 2, GPU-bbbbbbbb-0000-1111-2222-333344445555, [N/A]
+Unable to determine the device handle for GPU 0000:03:00.0: Unknown Error
 """
 """The form of `nvidia-smi --query-gpu=index,uuid,memory.free --format=csv,noheader,nounits` for three GPUs."""
 

@@ -303,6 +303,8 @@ def test_where_nothing_helps_the_item_is_told_that_memory_ran_out() -> None:
         (RuntimeError("CUDA error: out of memory"), True),
         (RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"), True),
         (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), False),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("Unable to find a valid cuDNN algorithm to run convolution"), True),
         (ValueError("out of memory"), False),
     ],
 )

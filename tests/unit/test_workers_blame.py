@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import torch
 
-from jobs.errors import JobError, NotAnImage
-from workers.blame import as_job_error
+from jobs.errors import DeviceLost, JobError, ModelUnusable, NotAnImage, OutOfMemory
+from workers.blame import as_job_error, out_of_memory
 
 
 @pytest.fixture
@@ -45,3 +46,42 @@ def test_a_failed_item_keeps_no_pixels_in_memory() -> None:
     (error,) = settled(seen)
     assert error.code == "not-an-image"
     assert seen[0]() is None
+
+
+def loading(error: Exception) -> Exception:
+    """As a loader says it of weights that it could not put on the device."""
+    try:
+        try:
+            raise error
+        except RuntimeError as cause:
+            raise ModelUnusable("The weights do not fit the manifest; install the model again.") from cause
+    except ModelUnusable as refused:
+        return refused
+
+
+def test_memory_that_ran_out_while_weights_were_loaded_is_no_fault_of_the_weights() -> None:
+    refused = loading(torch.OutOfMemoryError("CUDA out of memory."))
+    assert out_of_memory(refused)
+    assert isinstance(as_job_error(refused, "load"), OutOfMemory)
+    mismatch = as_job_error(loading(RuntimeError("Error(s) in loading state_dict: size mismatch")), "load")
+    assert mismatch.code == "model-unusable"
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"),
+    [
+        (torch.AcceleratorError("CUDA error: device-side assert triggered"), True),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), True),
+        (RuntimeError("No CUDA GPUs are available"), True),
+        (loading(RuntimeError("CUDA error: CUDA-capable device(s) is/are busy or unavailable")), True),
+        (RuntimeError("CUDA error: out of memory"), False),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (ValueError("CUDA error: in a file's text"), False),
+    ],
+)
+def test_a_device_that_failed_is_told_from_other_errors_and_the_job_is_tried_again(
+    error: Exception, lost: bool
+) -> None:
+    coded = as_job_error(error, "predict")
+    assert isinstance(coded, DeviceLost) is lost
+    assert not lost or coded.retryable

@@ -20,8 +20,12 @@ def test_auto_is_every_visible_gpu_else_the_processor(monkeypatch: pytest.Monkey
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
     assert devices.expand("auto") == ["cuda:0", "cuda:1"]
     assert devices.environment("cuda:1", {"CUDA_VISIBLE_DEVICES": "2,5"})["CUDA_VISIBLE_DEVICES"] == "5"
+    with pytest.raises(ValueError, match=r"'2,5'.*no number 2"):
+        devices.expand("1,2")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert devices.expand("auto") == ["cpu"]
+    with pytest.raises(ValueError, match="no number 0"):
+        devices.expand("0")
 
 
 LISTED = """\
@@ -88,6 +92,11 @@ def test_a_process_may_be_pinned_to_several_devices() -> None:
     assert devices.environment("cuda:0,cuda:2", base)["CUDA_VISIBLE_DEVICES"] == "4,6"
     assert devices.environment("cuda:0,cuda:2", {})["CUDA_VISIBLE_DEVICES"] == "0,2"
     assert devices.inside("cuda:1,cuda:2") == ("cuda:0", "cuda:1")
+
+
+def test_long_workers_share_whole_gpus_and_have_a_slice_each() -> None:
+    found = ["cuda:0", "MIG-a", "MIG-b", "cuda:2", "cpu"]
+    assert devices.grouped(found) == ["cuda:0,cuda:2", "MIG-a", "MIG-b", "cpu"]
 
 
 @pytest.mark.parametrize(("pool", "expected"), [("inference", ["cuda:0", "cuda:1"]), ("long", ["cuda:0,cuda:1"])])

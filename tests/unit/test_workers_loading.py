@@ -361,3 +361,29 @@ def test_a_load_that_runs_out_of_memory_is_tried_again_without_the_idle_models()
     card.use("b")
     assert closed(idle)
     card.models.close()
+
+
+def test_what_a_model_was_seen_to_take_refuses_it_never() -> None:
+    """Given a model of 40 bytes whose predict took 90 more, on a device of 100, then it is loaded again."""
+    card = Card(SIZED)
+    loaded = card.use("a")
+    loaded.weights, loaded.batcher.peak = 40, 90
+    assert loaded.takes == 130
+    card.models.leave(loaded)
+    card.models.leave(card.use("b"))
+    assert closed(loaded)
+    del card.ready["a"]
+    again = card.use("a")
+    assert again is not loaded
+    card.models.close()
+
+
+def test_a_load_beside_another_takes_over_what_the_weights_took_and_not_what_a_predict_did() -> None:
+    card = Card({**KINDS}, limit=None)
+    loaded = card.use("a")
+    loaded.weights, loaded.batcher.peak = 40, 90
+    card.models._close(card.models._loaded.pop(loaded.pinned))
+    card.models.room.alone = lambda ticket: False  # type: ignore[method-assign]
+    del card.ready["a"]
+    assert card.use("a").weights == 40
+    card.models.close()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 import threading
 import time
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import psutil
 import pytest
@@ -54,6 +57,21 @@ def test_a_gauge_sees_what_a_process_takes_and_gives_back() -> None:
     del taken
     gauge.free()
     assert gauge.taken() - before < 20 << 20
+
+
+def test_a_gauge_of_a_gpu_counts_nothing_while_torch_is_being_imported_or_has_not_used_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Given torch half imported by another thread, then whole but without CUDA in use, then a load may look."""
+    gauge = memory.Gauge("cuda:0")
+    for torch in (
+        ModuleType("torch"),
+        SimpleNamespace(cuda=ModuleType("torch.cuda")),
+        importlib.import_module("torch"),
+    ):
+        monkeypatch.setitem(sys.modules, "torch", torch)
+        assert gauge.start() == gauge.taken() == gauge.grown(0) == 0
+        gauge.free()
 
 
 class NoDevice:

@@ -14,6 +14,7 @@ from jobs.predicting import Encoded, ModelVersion, NewArtifact, Predictor, Sourc
 from toy_kinds import MeanParams
 
 BAD, KILLER, BREAKER, FLAKY, GREEDY, FOREVER = b"BAD", b"KILLER", b"BREAKER", b"FLAKY", b"GREEDY", b"FOREVER"
+FAULTY = b"FAULTY"
 
 
 class Numbers(NamedTuple):
@@ -54,6 +55,8 @@ class Mean:
         for numbers in batch:
             if isinstance(numbers.values, bytes) and numbers.values.startswith(BREAKER):
                 raise ValueError("a batch that raises")
+            if isinstance(numbers.values, bytes) and numbers.values.startswith(FAULTY):
+                raise RuntimeError("CUDA error: an illegal memory access was encountered")
             if isinstance(numbers.values, bytes) and numbers.values.startswith(GREEDY) and len(batch) > 1:
                 raise OutOfMemory
         return [sum(numbers.values) / max(1, len(numbers.values)) for numbers in batch]
