@@ -17,7 +17,7 @@ Device = Literal["any", "gpu", "cpu"]
 ANY: Device = "any"
 """The queue of whatever runs anywhere; every worker consumes it, those of before there were others too."""
 
-SIZES = (8, 16, 24, 48, 80, 141)
+SIZES = (8, 16, 24, 48, 80, 96, 141)
 """Memory classes. More of them would cost every worker: Redis is asked for ten lists per queue."""
 
 _OWN = "model-"

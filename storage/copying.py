@@ -87,7 +87,7 @@ def _copy(source: Place, target: Place, path: str, stopping: threading.Event) ->
         while piece := _read(stream, source.place):
             hasher.update(piece)
             size += len(piece)
-            with named(target.place):
+            with named(str(temporary.parent)):
                 written.write(piece)
         if names.is_blob(path) and names.blob(f"sha256:{hasher.hexdigest()}") != path:
             return path, size, False

@@ -32,11 +32,13 @@ class Room(NamedTuple):
     free: int
 
 
-def place(url: str, cache: Path | None = None) -> Disk | Remote:
-    """Where the files of `url` lie; a local folder is made where it is missing. Arguments as of `Storage`."""
+def place(url: str, cache: Path | None = None, make: bool = True) -> Disk | Remote:
+    """Where the files of `url` lie; a local folder is made where it is missing, unless `make` is False. Other arguments
+    as of `Storage`."""
     parts = urlsplit(url)
     if parts.scheme in ("", "file"):
-        return prepared(Path(unquote(parts.path)))
+        folder = Path(unquote(parts.path))
+        return prepared(folder) if make else Disk(folder)
     return (S3 if parts.scheme in ("s3", "s3a") else Remote)(url, cache)
 
 

@@ -18,7 +18,7 @@ from jobs.errors import DeviceLost, JobError, OutOfMemory
 from jobs.predicting import Predictor
 from workers.attempt import Unit
 from workers.bench import Activity, Bench
-from workers.blame import as_job_error
+from workers.blame import as_job_error, device_absent
 from workers.memory import Gauge
 from workers.relief import Relief
 
@@ -36,16 +36,18 @@ GROWS_AFTER = 50
 Done = Callable[[Sequence[Unit], Sequence[Any | JobError], float], None]
 """Called with the items, an output or an error for each, and the seconds that the batch took."""
 
+Lost = Callable[[bool], None]
+"""Called where the device cannot be used any more, with whether what ran there may be to blame."""
+
 
 class Batcher:
     """The queue in front of one model, and the thread that empties it."""
 
     def __init__(
         self, predictor: Predictor, bench: Bench, device: threading.Lock, delay_s: float, done: Done,
-        lost: Callable[[], None] = lambda: None,
+        lost: Lost = lambda blame: None,
     ) -> None:  # fmt: skip
-        """`device` is held during a predict: one model at a time has the device. `lost` is called where a predict finds
-        that the device cannot be used any more."""
+        """`device` is held during a predict: one model at a time has the device."""
         self.activity = Activity()
         self.coming = 0
         """Items admitted and not yet decoded; changed under the bench's lock."""
@@ -148,9 +150,9 @@ class Batcher:
                     self.peak = max(self.peak, self.gauge.grown(before))
                 return outputs
         except Exception as error:
-            coded = as_job_error(error, "predict")
+            coded, blame = as_job_error(error, "predict"), not device_absent(error)
         if isinstance(coded, DeviceLost):
-            self._lost()
+            self._lost(blame)
         return coded
 
     def _shrink(self, units: Sequence[Unit], most: int) -> None:

@@ -13,12 +13,22 @@ log = logging.getLogger("medjobs.workers")
 _MEMORY = (
     "out of memory", "can't allocate memory", "not enough memory", "cublas_status_alloc_failed",
     "cublas_status_not_initialized", "cudnn_status_alloc_failed", "unable to find a valid cudnn algorithm",
-    "unable to find an engine to execute",
 )  # fmt: skip
 """CUDA's libraries have no word of their own for a workspace or a handle that found no room."""
 
-_LOST = ("cuda error:", "no cuda gpus are available", "cuda driver error", "uncorrectable ecc error")
-"""After an error in a kernel every later call of the process fails, whatever it is about."""
+_FAILED = (
+    "illegal memory access", "device-side assert", "illegal instruction", "misaligned address",
+    "invalid program counter", "operation not supported on global/shared address space",
+    "unspecified launch failure", "launch timed out", "hardware stack error", "uncorrectable ecc error",
+    "uncorrectable nvlink error",
+)  # fmt: skip
+"""After these every later call of the process fails (CUDA Runtime API, the errors at which "the process must be
+terminated and relaunched"); after CUDA's other errors the next call may well succeed."""
+
+_ABSENT = (
+    "no cuda gpus are available", "no cuda-capable device", "busy or unavailable", "found no nvidia driver",
+    "not compiled with cuda", "system not yet initialized", "driver version is insufficient", "driver shutting down",
+)  # fmt: skip
 
 
 def as_job_error(error: BaseException, phase: str) -> JobError:
@@ -45,9 +55,13 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def device_lost(error: BaseException) -> bool:
-    """Whether the GPU cannot be used by this process any more, or never could; not where it was full."""
-    error = _first(error)
-    return not out_of_memory(error) and (type(error).__name__ == "AcceleratorError" or _said(error, _LOST))
+    """Whether the GPU cannot be used by this process any more, or never could."""
+    return _said(_first(error), _FAILED) or device_absent(error)
+
+
+def device_absent(error: BaseException) -> bool:
+    """Whether there is no GPU to be used, which is no fault of what was to run on it."""
+    return _said(_first(error), _ABSENT)
 
 
 def _first(error: BaseException) -> BaseException:
@@ -58,7 +72,8 @@ def _first(error: BaseException) -> BaseException:
 
 
 def _said(error: BaseException, signs: Sequence[str]) -> bool:
-    said = str(error).lower() if isinstance(error, RuntimeError) else ""
+    # torch says by an AssertionError that it was not built for CUDA.
+    said = str(error).lower() if isinstance(error, RuntimeError | AssertionError) else ""
     return any(sign in said for sign in signs)
 
 

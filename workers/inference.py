@@ -32,7 +32,7 @@ from storage.files import Storage
 from workers import memory
 from workers.batcher import Batcher
 from workers.bench import Activity, Bench
-from workers.devices import inside
+from workers.devices import CPU, inside
 from workers.ending import Endings
 from workers.flower import Flower
 from workers.hands import Hands
@@ -83,7 +83,7 @@ class InferenceWorker:
         self.models = Models(
             self.kinds, registry, inside(device)[0], batcher, self.line.model_ready,
             room=Room(memory.Gauge(inside(device)[0]), self.limit), cpu_fallback=settings.cpu_fallback,
-            only=settings.set_apart, lost=self._device_missing,
+            only=settings.set_apart, lost=self._device_lost,
         )  # fmt: skip
         self.line.models = self.models
         self.line.endings = self.endings = Endings(self.db, settings, self.flower, self._freed)
@@ -129,8 +129,12 @@ class InferenceWorker:
             signal.signal(number, lambda *_: self.drain())
         log.info("worker %s takes jobs", self.worker.id)
         self.controller.start()
+        told = self._draining.is_set()
+        if not told:  # Celery returns, too, from what it cannot go on after
+            self._return_messages(self.taker.stop())
+            self.line.hand_back(list(self.line.held.values()))
         self._close()
-        return 0 if self._draining.is_set() else 1  # Celery returns from what it cannot go on after, too
+        return 0 if told else 1
 
     def drain(self) -> None:
         """Stop taking, finish what is held within `drain_s`, hand back the rest. Asked twice: hand back now."""
@@ -171,17 +175,16 @@ class InferenceWorker:
                 return
             self.dispatcher.send([Message(view.id, view.kind, view.pool, view.priority, view.queue) for view in views])
 
-    def _device_missing(self) -> None:
-        """A load found no device to load to: not the fault of any job that is held here."""
-        try:
-            jobs.abandon_worker(self.db, self.worker.id, charge=False)
-        finally:
-            self._device_lost()
-
-    def _device_lost(self) -> None:
+    def _device_lost(self, blame: bool) -> None:
         """Each further call would fail like this one: the process ends as by a crash, and its supervisor starts another
-        one. One of the jobs that are held may be the cause, so each is charged a crash, and soon runs alone."""
-        os._exit(EXIT_DEVICE)
+        one. Where one of the jobs that are held may be to blame, each is charged a crash, and soon runs alone."""
+        if self.worker.device == CPU:
+            return
+        try:
+            if not blame:
+                jobs.abandon_worker(self.db, self.worker.id, charge=False)
+        finally:
+            os._exit(EXIT_DEVICE)
 
     def _close(self) -> None:
         self.endings.close(10)

@@ -17,9 +17,9 @@ from jobs.predicting import Predictor
 from models.catalogue import UnknownModel
 from registry.versions import Registry
 from workers.attempt import Attempt
-from workers.batcher import Batcher
+from workers.batcher import Batcher, Lost
 from workers.bench import Activity
-from workers.blame import as_job_error, out_of_memory
+from workers.blame import as_job_error, device_absent, out_of_memory
 from workers.devices import CPU
 from workers.memory import Gauge
 from workers.metrics import PHASE
@@ -84,11 +84,10 @@ class Models:
         room: Room | None = None,
         cpu_fallback: bool = False,
         only: Sequence[str] = (),
-        lost: Callable[[], None] = lambda: None,
+        lost: Lost = lambda blame: None,
     ) -> None:
         """`batcher` makes the queue in front of a predictor; `ready` is told when an attempt's model is there; `room`
-        is that of the device (None: without a bound); `only`: models that the worker is set apart for; `lost` is called
-        where a load finds that the device cannot be used."""
+        is that of the device (None: without a bound); `only`: models that the worker is set apart for."""
         self._lost = lost
         self.room = room or Room(Gauge(device), None)
         self._cpu_fallback = cpu_fallback
@@ -221,7 +220,9 @@ class Models:
             coded = as_job_error(error, "load")
             log.error("%s cannot be loaded: %s", name_of(pinned), coded.code)
             if isinstance(coded, DeviceLost):
-                self._lost()
+                if self._device == CPU:
+                    return ModelUnusable()  # it asks for a GPU, and was given none
+                self._lost(not device_absent(error))
             known = coded.retryable or isinstance(coded, ModelUnusable | ModelTooLarge)
             return coded if known else ModelUnusable()
 

@@ -19,13 +19,17 @@ from jobs.ids import new_id
 from jobs.settings import Settings
 from workers.devices import environment
 from workers.exposing import RESTARTS, SUPERVISING, Shared
-from workers.place import EXIT_STUCK, Place, words
+from workers.place import EXIT_DEVICE, EXIT_STUCK, Place, words
 from workers.starting import SUPERVISED, child_environment, serve_metrics
 
 log = logging.getLogger("medjobs.workers")
 
 PAUSE_S = 0.5
 """Before a process that died is started again; it doubles while the process cannot start."""
+
+DEVICE_S = 600.0
+"""One that finds its GPU failed lives for as long as torch takes to be imported, or until a job uses the GPU: only a
+life of this length says that the GPU is well."""
 
 STOP_S = 10.0
 """Time to end once the drain is over; and once killed, which only the kernel can put off."""
@@ -112,7 +116,8 @@ class Supervisor:
         if status != EXIT_STUCK:
             # The growing pause is for what cannot start: what is killed at work is missed at work.
             grown_s = min(self._settings.restart_cap_s, child.pause_s * 2)
-            child.pause_s = PAUSE_S if self._bury(child) > self._settings.settled_s else grown_s
+            settled_s = DEVICE_S if status == EXIT_DEVICE else self._settings.settled_s
+            child.pause_s = PAUSE_S if self._bury(child) > settled_s else grown_s
             child.due_at += child.pause_s
 
     def _watch(self, child: Child) -> None:

@@ -61,6 +61,7 @@ def _worker(settings: Settings, pool: str | None) -> None:
     from db import workers
     from db.engine import Database
     from jobs.errors import JobError
+    from workers.place import RESTARTING
 
     database = Database(settings.database, pool_size=1, wait_s=LIMIT_S)
     try:
@@ -69,7 +70,8 @@ def _worker(settings: Settings, pool: str | None) -> None:
         raise Trouble(f"The database does not answer ({type(error).__name__}).", "Run `medjobs doctor`.") from None
     finally:
         database.close()
-    if not any(worker.host == socket.gethostname() and pool in (None, worker.pool) for worker in found):
+    here = [one for one in found if one.host == socket.gethostname() and one.state != RESTARTING]
+    if not any(pool in (None, worker.pool) for worker in here):
         which = f"{pool} worker" if pool else "worker"
         raise Trouble(f"No {which} of {socket.gethostname()} has a fresh heartbeat.", "Look at its log.")
 

@@ -42,7 +42,7 @@ def copy(source: str, target: str) -> None:
     _require(source)
     cache = read_settings().home / "cache"
     try:
-        there, here = place(target, cache), place(source, cache)
+        there, here = place(target, cache), place(source, cache, make=False)
         if there.place == here.place:
             raise Trouble("FROM and TO are the same storage.", "Name another one to copy to.")
         there.check()

@@ -92,15 +92,15 @@ def test_a_zombie_cannot_commit(stack: Stack) -> None:
     assert stack.storage.read_artifact(job_id, after.fence, "mean-0.txt")
 
 
-@pytest.mark.parametrize("poison", [b"KILLER", b"FAULTY"])
+@pytest.mark.parametrize(("poison", "device"), [(b"KILLER", "cpu"), (b"FAULTY", "cuda:0")])
 def test_a_poisonous_job_is_found_out_and_its_neighbours_succeed(
-    poison: bytes, tmp_path: Path, sqlite_url: str, redis_server: RedisServer
+    poison: bytes, device: str, tmp_path: Path, sqlite_url: str, redis_server: RedisServer
 ) -> None:
     """Given an input that kills the process, or leaves the GPU useless to it, then it is failed after three workers
     that it ended, and the others succeed."""
     stack = Stack(tmp_path, sqlite_url, redis_server.url)
     try:
-        stack.supervised()
+        stack.supervised(devices=device)
         stack.keeper()
         good = stack.files([b"good %d" % i for i in range(10)], params={"sleep_s": 0.3})
         (killer,) = stack.files([poison])

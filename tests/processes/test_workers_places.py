@@ -120,14 +120,16 @@ def test_a_worker_that_was_killed_is_followed_by_one_that_says_so(stack: Stack) 
 
 def test_a_worker_that_celery_ends_is_followed_by_another(stack: Stack, redis_server: RedisServer) -> None:
     """Given what is no message in the queue, at which Celery's worker returns as if it had been told to stop, then the
-    place has a worker again, and a job is done."""
+    place has a worker again, and no job is charged for it."""
     supervisor = stack.supervised()
-    stack.wait(stack.files([b"first"]))
+    stack.keeper()
+    held = stack.files([b"slow"], params={"sleep_s": 2.0})
+    stack.wait_running(held)
     with redis.Redis.from_url(redis_server.url) as client:
         client.lpush(redis_lists("inference")[0], b"{not a message")
     stack.until(lambda: "exited with status 1" in supervisor.text())
-    (done,) = stack.wait(stack.files([b"second"]))
-    assert done.state is State.SUCCEEDED
+    done = stack.wait([*held, *stack.files([b"second"])])
+    assert [(view.state, view.crashes) for view in done] == [(State.SUCCEEDED, 0)] * 2
 
 
 def test_a_worker_that_is_set_apart_for_a_model_takes_its_jobs_and_no_others(stack: Stack) -> None:

@@ -14,7 +14,7 @@ from db import workers
 from db.engine import Database
 from jobs.settings import Settings
 from workers import supervisor
-from workers.place import history
+from workers.place import EXIT_DEVICE, history
 from workers.supervisor import PAUSE_S, Child, Supervisor
 
 SETTLED_S = 0.8
@@ -36,15 +36,17 @@ def watched(db: Database, tmp_path: Path) -> Supervisor:
     return Supervisor(settings, "inference", ["cpu"])
 
 
-def dies(watched: Supervisor, db: Database, registered_s: float | None) -> Child:
-    """Let a worker live until it has been registered so long (None: it never is), and be killed."""
+def dies(watched: Supervisor, db: Database, registered_s: float | None, status: int | None = None) -> Child:
+    """Let a worker live until it has been registered so long (None: it never is), and be killed, or end by itself."""
     (child,) = watched._children
-    child.process, child.worker_id = subprocess.Popen(["sleep", "60"]), f"w{time.monotonic_ns()}"
+    command = ["sleep", "60"] if status is None else ["sh", "-c", f"sleep {registered_s}; exit {status}"]
+    child.process, child.worker_id = subprocess.Popen(command), f"w{time.monotonic_ns()}"
     child.started_at = time.monotonic()
     if registered_s is not None:
         workers.register(db, workers.Worker(child.worker_id, "host", child.process.pid, "inference", "cpu"))
         time.sleep(registered_s)
-    child.process.kill()
+    if status is None:
+        child.process.kill()
     child.process.wait()
     watched._look_after(child)
     assert child.process is None
@@ -66,6 +68,12 @@ def test_a_worker_that_cannot_start_is_tried_ever_less_often_and_forgiven_once_i
     """Given one that dies before or just after it registers, then the pause doubles up to its cap."""
     assert [dies(watched, db, registered_s).pause_s for _ in range(4)] == [1.0, 2.0, CAP_S, CAP_S]
     assert dies(watched, db, SETTLED_S + 0.05).pause_s == PAUSE_S
+
+
+def test_a_worker_whose_gpu_failed_is_tried_ever_less_often_though_it_starts(watched: Supervisor, db: Database) -> None:
+    """Given one that lives for as long as others that have settled, then it is the device that has not."""
+    pauses = [dies(watched, db, SETTLED_S + 0.1, status=EXIT_DEVICE).pause_s for _ in range(2)]
+    assert pauses == [1.0, 2.0]
 
 
 def test_a_worker_whose_database_is_away_counts_as_one_that_cannot_start(watched: Supervisor, db: Database) -> None:

@@ -50,6 +50,14 @@ def test_a_worker_is_alive_by_a_heartbeat_of_this_host(home: Path, sqlite_url: s
     assert f"No long worker of {socket.gethostname()}" in told.output
 
 
+def test_a_place_whose_worker_cannot_start_is_not_alive(home: Path, sqlite_url: str) -> None:
+    database, host = Database(sqlite_url), socket.gethostname()
+    shown = workers.Worker(id="p", host=host, pid=1, pool="inference", device="cuda:0", state="restarting")
+    workers.register(database, shown)
+    database.close()
+    assert ask("worker", "--pool", "inference").exit_code == 1
+
+
 def test_a_worker_without_its_database_is_not_alive(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

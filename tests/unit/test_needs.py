@@ -12,7 +12,8 @@ CARDS = {
     "A10": (23028, ["gpu-24", "gpu-16", "gpu-8", "gpu", "any"]),
     "A100 40 GB": (40960, ["gpu-24", "gpu-16", "gpu-8", "gpu", "any"]),
     "H100 80 GB": (81559, ["gpu-80", "gpu-48", "gpu-24", "gpu-16", "gpu-8", "gpu", "any"]),
-    "H200": (143771, ["gpu-141", "gpu-80", "gpu-48", "gpu-24", "gpu-16", "gpu-8", "gpu", "any"]),
+    "H100 NVL": (95830, ["gpu-96", "gpu-80", "gpu-48", "gpu-24", "gpu-16", "gpu-8", "gpu", "any"]),
+    "H200": (143771, ["gpu-141", "gpu-96", "gpu-80", "gpu-48", "gpu-24", "gpu-16", "gpu-8", "gpu", "any"]),
     "MIG 1g.5gb": (4864, ["gpu", "any"]),
 }
 """MiB as nvidia-smi tells them."""

@@ -109,5 +109,6 @@ def test_mistakes_are_named_and_make_nothing(folder: Path, tmp_path: Path, s3: S
     assert "the same storage" in str(typed(folder, f"file://{folder}").exception)
     (tmp_path / "empty").mkdir()
     assert "There is no file in" in str(typed(tmp_path / "empty", s3.url()).exception)
+    assert list((tmp_path / "empty").iterdir()) == []
     assert "s3://another" in str(typed(folder, "s3://another/prefix").exception)
     assert "Protocol not known" in str(typed(folder, "what://x/y").exception)

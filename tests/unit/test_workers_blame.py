@@ -71,6 +71,9 @@ def test_memory_that_ran_out_while_weights_were_loaded_is_no_fault_of_the_weight
     ("error", "lost"),
     [
         (torch.AcceleratorError("CUDA error: device-side assert triggered"), True),
+        (AssertionError("Torch not compiled with CUDA enabled"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_NOT_SUPPORTED when calling `cublasGemmEx`"), False),
+        (torch.AcceleratorError("CUDA error: invalid configuration argument"), False),
         (RuntimeError("CUDA error: an illegal memory access was encountered"), True),
         (RuntimeError("No CUDA GPUs are available"), True),
         (loading(RuntimeError("CUDA error: CUDA-capable device(s) is/are busy or unavailable")), True),

@@ -387,3 +387,36 @@ def test_a_load_beside_another_takes_over_what_the_weights_took_and_not_what_a_p
     del card.ready["a"]
     assert card.use("a").weights == 40
     card.models.close()
+
+
+# -- a device that fails --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "device", "called", "code"),
+    [
+        ("No CUDA GPUs are available", "cuda:0", [False], "device-lost"),
+        ("CUDA error: device-side assert triggered", "cuda:0", [True], "device-lost"),
+        ("CUDA error: no kernel image is available for execution on the device", "cuda:0", [], "model-unusable"),
+        ("No CUDA GPUs are available", "cpu", [], "model-unusable"),
+    ],
+)
+def test_a_load_that_finds_the_device_gone_says_so_and_whether_the_model_may_be_to_blame(
+    said: str, device: str, called: list[bool], code: str
+) -> None:
+    """Given a network that asks for CUDA where the worker is on the processor, then the model cannot be used."""
+    lost: list[bool] = []
+    card = Card({**KINDS, "b": replace(KINDS["b"], predictor=f"{__name__}:load_without_device")})
+    card.models._device, card.models._lost = device, lost.append
+    global _said
+    _said = said
+    assert card.refused("b").code == code
+    assert lost == called
+    card.models.close()
+
+
+_said = ""
+
+
+def load_without_device(version: object, device: str) -> Predictor:
+    raise RuntimeError(_said)
