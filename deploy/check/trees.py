@@ -35,8 +35,10 @@ class Trees:
     def __init__(self, work: Path, arguments: list[str]) -> None:
         """`arguments` are for `buildah bud`: build arguments, further mounts."""
         self.work, self.arguments = work, arguments
-        self._buildah = ["buildah", "--root", str(work / "store"), "--runroot", str(work / "run")]
-        self._environ = {**os.environ, "STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot"}
+        # vfs: whole trees, without a mount that would outlive the check.
+        store = ["--storage-driver", "vfs", "--root", str(work / "store"), "--runroot", str(work / "run")]
+        self._buildah = ["buildah", *store]
+        self._environ = {**os.environ, "BUILDAH_ISOLATION": "chroot"}
 
     def debian(self) -> Path:
         """A Debian with Python, from its package archive."""
