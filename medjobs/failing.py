@@ -13,6 +13,9 @@ FAILED = 1
 USAGE = 2
 """The command line is wrong."""
 
+SAID = 3
+"""Of a child of ours: the last two lines that it wrote to stderr are a `Trouble`."""
+
 
 class Trouble(click.ClickException):
     """An expected failure: `happened` and `remedy` are one line each."""

@@ -53,7 +53,8 @@ def copy(source: str, target: str) -> None:
         stop = "Stop API, keepers and workers, and type it again; it goes on where it stopped."
         raise Trouble(f"The copy stopped: a file was deleted meanwhile ({error}).", stop) from None
     except (ImportError, ValueError) as error:
-        raise Trouble(f"A storage cannot be used: {error}.", "Write file:///folder or s3://bucket/prefix.") from None
+        remedy = "Write file:///folder or s3://bucket/prefix, and AWS_ENDPOINT_URL_S3 as http://host:port."
+        raise Trouble(f"A storage cannot be used: {str(error).rstrip('.')}.", remedy) from None
     click.echo(_said(copied, f" were copied from {here.place} to {there.place}"))
     if copied.damaged:
         for path in copied.damaged:

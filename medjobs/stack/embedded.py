@@ -17,7 +17,7 @@ import httpx
 from jobs.settings import Settings
 from medjobs.client import Client, MedjobsError
 from medjobs.environment import for_service
-from medjobs.failing import Trouble
+from medjobs.failing import SAID, Trouble
 from medjobs.stack import ports, redis, warden
 from medjobs.stack.child import Child
 from medjobs.stack.home import Home, write_secret
@@ -168,6 +168,9 @@ class Stack:
         command, environment = _python("medjobs.stack.prepare"), self._environment()
         done = subprocess.run(command, env=environment, cwd=self.home.path, capture_output=True, text=True, check=False)
         (self.home.logs / "prepare.log").write_text(done.stdout + done.stderr)
+        if done.returncode == SAID:
+            happened, remedy = done.stderr.strip().splitlines()[-2:]
+            raise Trouble(happened, remedy)
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             remedy = f"See {self.home.logs / 'prepare.log'} and run `medjobs doctor`."

@@ -1,13 +1,17 @@
-"""Make a home ready: the database's schema and the admin token. Run as a child, so that SQLAlchemy leaves with it."""
+"""Make a home ready: the database's schema and the admin token; and see that the storage is the one that the database
+knows. Run as a child, so that SQLAlchemy leaves with it."""
 
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
 from db import callers, schema
 from db.engine import Database
 from jobs.errors import JobError
 from jobs.settings import Settings
+from medjobs.failing import SAID, Trouble
+from medjobs.joining import Away, check_storage
 from medjobs.stack.home import Home, write_secret
 
 ADMIN = "admin"
@@ -15,7 +19,10 @@ ADMIN = "admin"
 
 
 def prepare(settings: Settings) -> None:
-    """Upgrade the schema, and write an admin token where the home has none that works."""
+    """Upgrade the schema, and write an admin token where the home has none that works.
+
+    Raises `Trouble` for a storage that lacks the installation's files: jobs would fail for want of theirs.
+    """
     schema.upgrade(settings.database)
     database = Database(settings.database, wait_s=settings.database_wait_s)
     try:
@@ -24,6 +31,8 @@ def prepare(settings: Settings) -> None:
         if not known or callers.authenticate(database, known) is None:
             write_secret(path, callers.create_token(database, ADMIN, ["read", "submit", "admin"], None))
         path.chmod(0o600)
+        with suppress(Away):  # jobs wait for it
+            check_storage(settings, database)
     finally:
         database.close()
 
@@ -35,6 +44,9 @@ def main() -> int:
     except JobError as error:
         print(f"{error.title}: {error.detail}", file=sys.stderr)
         return 1
+    except Trouble as trouble:
+        print(f"{trouble.message}\n{trouble.remedy}", file=sys.stderr)
+        return SAID
     return 0
 
 

@@ -12,7 +12,8 @@ from db import revisions, schema
 from db.engine import Database
 from jobs.settings import Settings
 from medjobs import joining
-from medjobs.failing import Trouble
+from medjobs.failing import SAID, Trouble
+from medjobs.stack import prepare
 from medjobs.stack.ports import free_port
 from registry.shipped import import_shipped
 from storage.files import Storage
@@ -114,6 +115,24 @@ def test_another_folder_than_that_of_the_installation_is_refused(database: Datab
     with pytest.raises(Trouble, match="not the storage of this installation") as refused:
         joining.check_storage(Settings(home=tmp_path, storage_url=other), database)
     assert "Mount the same folder" in refused.value.remedy
+
+
+def test_a_stack_of_its_own_refuses_another_storage_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Given a home whose files lie in one folder, when it is started with another, then it says so and ends."""
+    monkeypatch.setenv("MEDJOBS_HOME", str(tmp_path))
+    assert prepare.main() == 0
+    settings = Settings.from_environment()
+    database = Database(settings.database)
+    import_shipped(database, Storage(settings.storage))
+    database.close()
+    assert prepare.main() == 0
+    monkeypatch.setenv("MEDJOBS_STORAGE_URL", str(tmp_path / "other"))
+    assert prepare.main() == SAID
+    happened, remedy = capsys.readouterr().err.splitlines()
+    assert "not the storage of this installation" in happened
+    assert "medjobs storage copy" in remedy
 
 
 def test_a_storage_that_cannot_be_written_is_waited_for(database: Database, tmp_path: Path) -> None:
