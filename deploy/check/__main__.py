@@ -47,11 +47,15 @@ def main() -> int:
     given.work.mkdir(parents=True, exist_ok=True)
     trees = Trees(given.work.resolve(), [f"--build-arg=TORCH_INDEX={given.torch_index}"])
     if given.built is None:
-        tree, config = trees.image(ROOT)
-        trees.others()
-        print(f"built {IMAGE}, {_size(tree)}", flush=True)
-        again = [sys.executable, "-m", "deploy.check", *sys.argv[1:], "--built", str(tree)]
-        return subprocess.call([*INSIDE, *REAPER, *again], cwd=ROOT, env={**os.environ, "IMAGE_CONFIG": _json(config)})
+        try:
+            tree, config = trees.image(ROOT)
+            trees.others()
+            print(f"built {IMAGE}, {_size(tree)}", flush=True)
+            again = [sys.executable, "-m", "deploy.check", *sys.argv[1:], "--built", str(tree)]
+            environ = {**os.environ, "IMAGE_CONFIG": _json(config)}
+            return subprocess.call([*INSIDE, *REAPER, *again], cwd=ROOT, env=environ)
+        finally:
+            trees.close()
     return _watch(given, trees)
 
 

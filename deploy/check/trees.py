@@ -35,9 +35,7 @@ class Trees:
     def __init__(self, work: Path, arguments: list[str]) -> None:
         """`arguments` are for `buildah bud`: build arguments, further mounts."""
         self.work, self.arguments = work, arguments
-        # vfs: whole trees, without a mount that would outlive the check.
-        store = ["--storage-driver", "vfs", "--root", str(work / "store"), "--runroot", str(work / "run")]
-        self._buildah = ["buildah", *store]
+        self._buildah = ["buildah", "--root", str(work / "store"), "--runroot", str(work / "run")]
         self._environ = {**os.environ, "BUILDAH_ISOLATION": "chroot"}
 
     def debian(self) -> Path:
@@ -77,6 +75,13 @@ class Trees:
             self._run("rm", old)
         container = self._said("from", "--pull-never", IMAGE).strip()
         return Path(self._said("mount", container).strip()), told["OCIv1"]["config"]
+
+    def close(self) -> None:
+        """Undo buildah's mounts, which would outlive this process: its folder could not be deleted."""
+        self._run("umount", "--all")
+        for mounted in (self.work / "store").iterdir():
+            if mounted.is_mount():
+                subprocess.run(["umount", str(mounted)], check=True)
 
     def _base(self) -> None:
         if BASE in self._said("images", "--format", "{{.Name}}:{{.Tag}}").split():
