@@ -90,6 +90,9 @@ def serve_metrics(bind: str, registry: CollectorRegistry, shared: Path | None = 
 
 
 def die_with_parent() -> None:
-    """On Linux: SIGTERM when the supervisor dies, so that no worker outlives it unseen."""
-    if sys.platform == "linux" and os.environ.get(SUPERVISED):
+    """On Linux: SIGTERM when the supervisor dies, or has died already, so that no worker outlives it unseen."""
+    supervisor = os.environ.get(SUPERVISED)
+    if sys.platform == "linux" and supervisor:
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+        if os.getppid() != int(supervisor):
+            signal.raise_signal(signal.SIGTERM)

@@ -70,7 +70,7 @@ class Supervisor:
         ]
         for device in devices:
             RESTARTS.labels(pool, device)
-        self._base = {**child_environment(os.environ), SUPERVISED: "1"}
+        self._base = {**child_environment(os.environ), SUPERVISED: str(os.getpid())}
         self._stopping = threading.Event()
         self._metrics = metrics
         self._shared = Shared() if metrics else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,8 +17,10 @@ from db.engine import Database
 from jobs.settings import Settings
 from workers import supervisor
 from workers.place import EXIT_DEVICE, history
+from workers.starting import SUPERVISED
 from workers.supervisor import PAUSE_S, Child, Supervisor
 
+ROOT = Path(__file__).parents[2]
 SETTLED_S = 0.8
 CAP_S = 3.0
 
@@ -134,3 +138,13 @@ def test_a_place_is_looked_after_while_its_database_is_away(watched: Supervisor,
     child.due_at = time.monotonic() + 60
     watched._look_after(child)
     assert workers.live(db, 20) == []
+
+
+def test_a_worker_whose_supervisor_died_before_it_was_ready_for_that_ends(sqlite_url: str, tmp_path: Path) -> None:
+    """Given a worker whose parent is another process than the one that started it, then it does not begin."""
+    with subprocess.Popen(["true"]) as gone:
+        gone.wait()
+    given = {"MEDJOBS_HOME": str(tmp_path), "MEDJOBS_DATABASE_URL": sqlite_url, SUPERVISED: str(gone.pid)}
+    command = [sys.executable, "-m", "workers", "--pool", "inference", "--device", "cpu"]
+    ended = subprocess.run(command, env={**os.environ, **given}, cwd=ROOT, timeout=30, check=False)
+    assert ended.returncode == -signal.SIGTERM
