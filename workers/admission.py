@@ -39,7 +39,10 @@ def parse(text: str, visible: Iterable[str]) -> int | None:
     wanted = tuple(name.strip() for name in visible if name.strip())
     free = []
     for line in text.splitlines():
-        index, uuid, mebibytes, *_ = (*(part.strip() for part in line.split(",")), "", "", "")
+        told = [part.strip() for part in line.split(",")]
+        if len(told) != 3:
+            continue  # words about a GPU that does not answer
+        index, uuid, mebibytes = told
         named = index in wanted or any(name.startswith("GPU-") and uuid.startswith(name) for name in wanted)
         if named and mebibytes.isdecimal():
             free.append(int(mebibytes) * MIB)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 import click
 
@@ -37,12 +35,15 @@ def copy(source: str, target: str) -> None:
     from jobs.errors import StorageUnavailable
     from medjobs.environment import read_settings
     from storage import copying
+    from storage.disk import Disk
     from storage.files import place
 
-    _require(source)
     cache = read_settings().home / "cache"
     try:
-        there, here = place(target, cache), place(source, cache, make=False)
+        here = place(source, cache, make=False)
+        if isinstance(here, Disk) and not here.root.is_dir():
+            raise Trouble(f"There is no folder {here.root}.", "FROM is the MEDJOBS_STORAGE_URL of before.")
+        there = place(target, cache)
         if there.place == here.place:
             raise Trouble("FROM and TO are the same storage.", "Name another one to copy to.")
         there.check()
@@ -63,13 +64,6 @@ def copy(source: str, target: str) -> None:
         raise Trouble(happened, "Take them from a backup, or upload them again; the rest is complete.")
     if not copied.files + copied.kept:
         raise Trouble(f"There is no file in {here.place}.", "Is FROM the MEDJOBS_STORAGE_URL of an installation?")
-
-
-def _require(source: str) -> None:
-    """A folder that is mistyped would be made."""
-    parts = urlsplit(source)
-    if parts.scheme in ("", "file") and not Path(unquote(parts.path)).is_dir():
-        raise Trouble(f"There is no folder {unquote(parts.path)}.", "FROM is the MEDJOBS_STORAGE_URL of before.")
 
 
 def _said(copied: Copied, what: str) -> str:
