@@ -158,10 +158,15 @@ class Drama:
 
     def freeze(self) -> None:
         """SIGSTOP until the leases have run out and the jobs belong to others; then the zombie wakes up."""
+        from db.engine import Database
+
         self.at(5.0)
         worker = self._busy("inference-2")
         group, held = self.stack.children["inference-2"].pid, list(worker["jobs"])
-        os.killpg(group, signal.SIGSTOP)
+        database = Database(self.stack.settings.database)
+        with database.write():  # SQLite has one writer: frozen in the middle of a write, it would hold up everybody
+            os.killpg(group, signal.SIGSTOP)
+        database.close()
         self.tell(f"SIGSTOP worker {worker['id']} while it runs {len(held)} jobs")
         try:
             self._until(lambda: all(self._left(job_id, worker["id"]) for job_id in held), 60.0)
